@@ -1,0 +1,58 @@
+"""What a rule answers: a learning rate, where it comes from, and how far to trust it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lrfinder._errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A suggested learning rate with the reason for it.
+
+    Attributes:
+        lr: the rate for training at a constant or decaying rate, > 0. With several parameter
+            groups it is the rate of the group with the largest one.
+        method: name of the rule that chose it.
+        why: one sentence on what the rule saw.
+        min_lr: lower bound for a cyclic schedule, > 0.
+        max_lr: upper bound for a cyclic schedule, >= `lr`.
+        lrs: `lr` for each parameter group, in the optimizer's order.
+    """
+
+    lr: float
+    method: str
+    why: str
+    min_lr: float
+    max_lr: float
+    lrs: tuple[float, ...]
+
+    def __float__(self) -> float:
+        return self.lr
+
+    def __str__(self) -> str:
+        return f"lr={self.lr:.2e} ({self.method}): {self.why}"
+
+    def apply(self, optimizer: Optimizer) -> None:
+        """Set the suggested rate of every parameter group of `optimizer`.
+
+        Args:
+            optimizer: has as many groups as the one that was swept.
+
+        Raises:
+            InvalidInputError: if the number of groups differs.
+        """
+        from lrfinder._param_groups import set_learning_rates
+
+        groups = len(optimizer.param_groups)
+        if groups != len(self.lrs):
+            raise InvalidInputError(
+                f"expected an optimizer with {len(self.lrs)} parameter groups, as the swept one "
+                f"had, got {groups}; set the rates yourself from `suggestion.lr`"
+            )
+        set_learning_rates(optimizer, self.lrs)
