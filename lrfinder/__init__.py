@@ -1,0 +1,48 @@
+r"""The learning-rate range test for PyTorch: exact, cheap, and measured.
+
+```
+schedule (rates)    step (batch -> loss)
+       \               /
+        sweep: the one loop        inside  snapshot: everything it may change, put back
+               |
+        result: frozen, raw numbers, why it stopped
+          /            |              \
+   suggestion        plot            export (JSON, CSV, TensorBoard)
+       |
+  schedules: from a suggestion to torch.optim.lr_scheduler
+```
+"""
+
+from lrfinder._errors import (
+    InvalidInputError,
+    LRFinderError,
+    LRFinderWarning,
+    NoResultError,
+    NoSuggestionError,
+    ResultFileError,
+    SnapshotError,
+    SweepError,
+)
+from lrfinder._finder import LRFinder
+from lrfinder._result import RangeTestResult
+from lrfinder._snapshot import preserve_state
+from lrfinder._stopping import StopReason
+from lrfinder._version import __version__
+from lrfinder.suggestion import Suggestion
+
+__all__ = [
+    "InvalidInputError",
+    "LRFinder",
+    "LRFinderError",
+    "LRFinderWarning",
+    "NoResultError",
+    "NoSuggestionError",
+    "RangeTestResult",
+    "ResultFileError",
+    "SnapshotError",
+    "StopReason",
+    "Suggestion",
+    "SweepError",
+    "__version__",
+    "preserve_state",
+]

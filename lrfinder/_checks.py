@@ -1,0 +1,62 @@
+"""What must hold before a range test begins; each check says expected, got, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+from torch.optim import Optimizer
+
+from lrfinder._errors import InvalidInputError
+
+
+def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
+    """Refuse a model that cannot be trained, or an optimizer of another model.
+
+    Raises:
+        InvalidInputError: if the model has no trainable parameter, if a lazy module has not seen
+            a batch yet, or if the optimizer holds none of the model's parameters.
+    """
+    parameters = list(model.parameters())
+    if any(isinstance(parameter, UninitializedParameter) for parameter in parameters):
+        raise InvalidInputError(
+            "expected initialised parameters, got a lazy module that has not seen a batch; call "
+            "the model on one batch first"
+        )
+    trainable = {id(parameter) for parameter in parameters if parameter.requires_grad}
+    if not trainable:
+        raise InvalidInputError(
+            f"expected a model with trainable parameters, got {len(parameters)} parameters of "
+            "which none requires a gradient; unfreeze some with requires_grad_(True)"
+        )
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not trainable & held:
+        raise InvalidInputError(
+            "expected an optimizer that holds the model's parameters, got one that holds none of "
+            "the trainable ones; build it from model.parameters() after the model is final"
+        )
+
+
+def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
+    """Refuse a number that is not whole or too small."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise InvalidInputError(
+            f"expected {name} to be a whole number >= {at_least}, got {value!r}"
+        )
+
+
+def check_groups(groups: Sequence[int], count: int) -> None:
+    """Refuse indices of parameter groups that do not exist, or none at all."""
+    if not groups or any(not 0 <= group < count for group in groups):
+        raise InvalidInputError(
+            f"expected groups to name some of the {count} parameter groups by index from 0, got "
+            f"{list(groups)!r}"
+        )
+
+
+def model_device(model: nn.Module) -> torch.device:
+    """Return the device of the model's first parameter, where its batches go."""
+    return next(model.parameters()).device

@@ -1,0 +1,296 @@
+"""`LRFinder`: the thin face over the ladder, the step, the sweep, the snapshot and the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from lrfinder._batches import Batches
+from lrfinder._checks import check_count, check_model_and_optimizer, model_device
+from lrfinder._errors import InvalidInputError, NoResultError
+from lrfinder._group_rates import Bound, GroupRates, group_rates
+from lrfinder._loss import Criterion, LossFunction, TrainingStep
+from lrfinder._progress import Progress
+from lrfinder._result import RangeTestResult
+from lrfinder._schedule import StepMode, check_num_iter
+from lrfinder._smoothing import check_smooth_f
+from lrfinder._snapshot import Snapshot
+from lrfinder._step import ClipGrad, Step, UserStep, make_step
+from lrfinder._stopping import DivergenceWatch, check_diverge_th
+from lrfinder._storage import Where
+from lrfinder._sweep import OnStep, Recording, Sweep
+from lrfinder._validation import Validation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from lrfinder.suggestion import Suggestion
+
+
+class LRFinder:
+    """Finds a learning rate by a range test, and leaves no trace of it.
+
+    Args:
+        model: stays on its device, in its mode, with its values, unless `device` says otherwise.
+        optimizer: any `torch.optim.Optimizer` that holds parameters of the model; a scheduler that
+            is attached to it neither matters nor is changed.
+        criterion: `criterion(outputs, targets) -> loss` for batches of `(inputs..., targets)`;
+            None for dict batches, whose model computes `.loss`, and with a step of your own.
+        device: where the model is during the range test; None for where it is already.
+        training_step: `f(model, batch) -> loss` for any batch. The loss is a scalar tensor, or a
+            dict or object with `loss`; further scalars in the dict are recorded as metrics.
+        update_step: `f(model, batch) -> loss` that also does backward and every optimizer step
+            itself, as with several optimizers; `optimizer` is the one whose rate is swept.
+        autocast: a context such as `torch.autocast("cuda", torch.bfloat16)` around each forward.
+        scaler: the gradient scaler of fp16 training.
+        clip_grad: largest total norm of the gradients, or a function of the list of parameters,
+            run between backward and step.
+        snapshot: where the state is kept meanwhile: `"memory"` (host memory), `"disk"`, or a
+            `pathlib.Path` of a directory.
+        preserve: further objects to put back: other optimizers, an EMA, metrics, schedulers.
+
+    Raises:
+        InvalidInputError: if the model has no trainable parameter, the optimizer holds none of
+            them, or two ways to compute the loss are given.
+
+    Example:
+        >>> data = [(torch.ones(4, 2), torch.zeros(4, 1))]
+        >>> model = nn.Linear(2, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> finder = LRFinder(model, optimizer, nn.MSELoss())
+        >>> result = finder.range_test(data, end_lr=1.0, num_iter=50, progress=False)
+        >>> len(result), result.lr[0], result.lr[-1]
+        (50, 1e-07, 1.0)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        criterion: Criterion | None = None,
+        device: torch.device | str | None = None,
+        *,
+        training_step: TrainingStep | None = None,
+        update_step: TrainingStep | None = None,
+        autocast: AbstractContextManager[Any] | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+        clip_grad: ClipGrad | None = None,
+        snapshot: Where = "memory",
+        preserve: Sequence[Any] = (),
+    ) -> None:
+        check_model_and_optimizer(model, optimizer)
+        if training_step is not None and (update_step is not None or criterion is not None):
+            raise InvalidInputError(
+                "expected one way to compute the loss, got training_step and "
+                f"{'update_step' if update_step is not None else 'criterion'}; pass one of them"
+            )
+        self.model = model
+        self.optimizer = optimizer
+        self.criterion = criterion
+        self.device = model_device(model) if device is None else torch.device(device)
+        self._training_step = training_step
+        self._update_step = update_step
+        self._autocast = autocast
+        self._scaler = scaler
+        self._clip_grad = clip_grad
+        self._snapshot = snapshot
+        self._preserve = tuple(preserve)
+        self._result: RangeTestResult | None = None
+
+    def range_test(
+        self,
+        train_loader: Iterable[Any],
+        val_loader: Iterable[Any] | None = None,
+        *,
+        start_lr: Bound = 1e-7,
+        end_lr: Bound = 10.0,
+        num_iter: int = 100,
+        step_mode: StepMode = "exp",
+        smooth_f: float = 0.05,
+        diverge_th: float = 5.0,
+        accumulation_steps: int = 1,
+        progress: bool = True,
+        groups: Sequence[int] | None = None,
+        val_batches: int = 2,
+        val_every: int = 1,
+        cached_batches: int | None = None,
+        on_step: OnStep | None = None,
+    ) -> RangeTestResult:
+        """Sweep the learning rate, record the losses, and put everything back.
+
+        Args:
+            train_loader: any iterable of batches; started again when it ends.
+            val_loader: measured beside the training loss; None for no validation.
+            start_lr: first learning rate, > 0, or one for each swept parameter group.
+            end_lr: last learning rate, > `start_lr`, or one for each swept parameter group.
+            num_iter: optimizer steps, >= 2.
+            step_mode: `"exp"` or `"linear"`.
+            smooth_f: weight of a new loss in the smoothed history, in [0, 1); 0 for none.
+            diverge_th: stop when the smoothed loss has risen above its best by `diverge_th - 1`
+                times its fall, > 1.
+            accumulation_steps: micro-batches per optimizer step, >= 1.
+            progress: show a progress bar.
+            groups: indices of the parameter groups to sweep; the others keep their rate.
+            val_batches: batches of `val_loader` that are held and measured each time, >= 1.
+            val_every: optimizer steps from one validation to the next, >= 1.
+            cached_batches: hold this many training batches and repeat them, for a curve without
+                the noise of the data; None for all.
+            on_step: called as `on_step(lr, loss, step)` with each recorded step, a few steps late
+                on an accelerator; a true answer ends the sweep.
+
+        Returns:
+            The frozen result, also kept for `suggest`, `plot` and `history`.
+
+        Raises:
+            InvalidInputError: if an argument cannot work; nothing was touched.
+            SnapshotError: if the state cannot be stored; nothing was touched.
+            Exception: what the model or the loader raises arrives unchanged, the state restored.
+
+        References:
+            Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
+            section 3.3.
+        """
+        check_num_iter(num_iter)
+        check_smooth_f(smooth_f)
+        check_diverge_th(diverge_th)
+        check_count("accumulation_steps", accumulation_steps)
+        check_count("val_batches", val_batches)
+        check_count("val_every", val_every)
+        if cached_batches is not None:
+            check_count("cached_batches", cached_batches)
+        rates = group_rates(self.optimizer, start_lr, end_lr, num_iter, step_mode, groups)
+        step = self._make_step(accumulation_steps)
+        with self._preserved(train_loader, val_loader), Progress(num_iter, shown=progress) as bar:
+            validation = self._make_validation(val_loader, val_batches, val_every)
+            recording = self._sweep(
+                train_loader,
+                cached_batches,
+                step=step,
+                rates=rates.reported.tolist(),
+                group_rates=rates.all.tolist(),
+                watch=DivergenceWatch(smooth_f, diverge_th),
+                progress=bar,
+                validation=validation,
+                on_step=on_step,
+            )
+        self._result = _result(recording, rates, step_mode, smooth_f)
+        return self._result
+
+    def suggest(
+        self, method: str = "steepest", *, on: str | None = None, maximize: bool = False
+    ) -> Suggestion:
+        """Return the learning rate that a rule reads off the last range test.
+
+        Args:
+            method: name of the rule.
+            on: `"loss"`, `"val_loss"` or the name of a metric; None takes the validation loss
+                where there is one and the training loss elsewhere.
+            maximize: the quantity is better when larger, as an accuracy is.
+
+        Raises:
+            NoSuggestionError: if the curve does not name a rate; the message says what to change.
+            NoResultError: before any range test.
+        """
+        return self.result.suggest(method, on=on, maximize=maximize)
+
+    def plot(self, **options: Any) -> Axes:
+        """Draw the last range test and return the Axes; see `lrfinder.plot` for the options."""
+        return self.result.plot(**options)
+
+    @property
+    def result(self) -> RangeTestResult:
+        """The last range test; raises `NoResultError` before any."""
+        if self._result is None:
+            raise NoResultError("expected a range test first, got none; call range_test(loader)")
+        return self._result
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """What the curve shows: `lr` and the smoothed `loss`; empty before any range test."""
+        return self._result.history if self._result is not None else {"lr": [], "loss": []}
+
+    def reset(self) -> None:
+        """Do nothing: `range_test` has put everything back before it returned.
+
+        It is here so that a script that was written for another finder runs as it is.
+        """
+
+    def _loss(self, training_step: TrainingStep | None, *, updates: bool = False) -> LossFunction:
+        return LossFunction(
+            self.model, self.criterion, training_step, self.device, self._autocast, updates=updates
+        )
+
+    def _make_step(self, accumulation_steps: int) -> Step:
+        if self._update_step is not None:
+            return UserStep(self._loss(self._update_step, updates=True))
+        return make_step(
+            self._loss(self._training_step),
+            self.optimizer,
+            accumulation_steps=accumulation_steps,
+            clip_grad=self._clip_grad,
+            scaler=self._scaler,
+        )
+
+    def _make_validation(
+        self, loader: Iterable[Any] | None, batches: int, every: int
+    ) -> Validation | None:
+        if loader is None:
+            return None
+        return Validation(self.model, self._loss(self._training_step), loader, batches, every)
+
+    def _preserved(self, *loaders: Iterable[Any] | None) -> Snapshot:
+        known = (loader for loader in loaders if isinstance(loader, torch.utils.data.DataLoader))
+        modules = (part for part in (self.criterion,) if isinstance(part, nn.Module))
+        scaler = () if self._scaler is None else (self._scaler,)
+        return Snapshot(
+            self.model,
+            self.optimizer,
+            *modules,
+            *scaler,
+            *known,
+            *self._preserve,
+            where=self._snapshot,
+        )
+
+    def _sweep(
+        self, loader: Iterable[Any], cached_batches: int | None, *, step: Step, **settings: Any
+    ) -> Recording:
+        self._prepare_model()
+        batches = Batches(loader, cached_batches)
+        try:
+            if self._update_step is None:
+                self._loss(self._training_step).check_batch(batches.first)
+            return Sweep(self.optimizer, step, batches, **settings).run()
+        finally:
+            batches.close()
+
+    def _prepare_model(self) -> None:
+        if not self.model.training:  # one in training mode may hold parts in eval on purpose
+            self.model.train()
+        if model_device(self.model) != self.device:
+            for part in (self.model, self.criterion):
+                if isinstance(part, nn.Module):
+                    part.to(self.device)
+
+
+def _result(
+    recording: Recording, rates: GroupRates, step_mode: StepMode, smooth_f: float
+) -> RangeTestResult:
+    steps = len(recording.losses)
+    return RangeTestResult(
+        lr=tuple(rates.reported[:steps].tolist()),
+        loss=tuple(recording.losses),
+        step_mode=step_mode,
+        smooth_f=smooth_f,
+        stop_reason=recording.stop_reason,
+        group_lrs=tuple(tuple(group) for group in rates.all[:steps].T.tolist()),
+        val_steps=tuple(recording.val_steps),
+        val_loss=tuple(recording.val_losses),
+        metrics={name: tuple(values) for name, values in recording.metrics.items()},
+        batch_size=recording.batch_size,
+    )

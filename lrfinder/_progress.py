@@ -1,0 +1,57 @@
+"""The progress bar: rate and loss, a few times per second, imported only where it is shown."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+# Seconds between two refreshes: fast enough to watch, too rare to cost anything.
+_INTERVAL = 0.1
+
+
+class Progress:
+    """Shows how far a sweep is; a context that leaves the finished bar behind.
+
+    Args:
+        total: optimizer steps in all.
+        label: what stands in front of the bar.
+        shown: False shows nothing and imports nothing.
+    """
+
+    def __init__(self, total: int, label: str = "range test", *, shown: bool = True) -> None:
+        self._bar: Any = None
+        self._done = self._reported = 0
+        self._next = 0.0
+        if shown:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, desc=label, unit="step", dynamic_ncols=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.update(self._done - self._reported)
+            self._bar.close()
+
+    def update(self, lr: float, loss: float) -> None:
+        """Count one more step.
+
+        Args:
+            lr: learning rate of the step.
+            loss: its loss.
+        """
+        self._done += 1
+        if self._bar is None or (now := time.perf_counter()) < self._next:
+            return
+        self._next = now + _INTERVAL
+        self._bar.set_postfix_str(f"lr={lr:.2e}, loss={loss:.4g}", refresh=False)
+        self._bar.update(self._done - self._reported)
+        self._reported = self._done

@@ -1,0 +1,93 @@
+"""Reading scalars off a device without making the host wait for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Scalar = Tensor | float
+Transfer = Callable[[Sequence[Scalar]], tuple[Tensor, Any]]
+
+
+class Reader(Protocol):
+    """Takes the scalars of one step in; gives those of this and earlier steps back in order."""
+
+    def push(self, scalars: Sequence[Scalar]) -> list[list[float]]:
+        """Take the scalars of one step; return those of every step that has arrived since."""
+
+    def drain(self) -> list[list[float]]:
+        """Wait for the rest and return it."""
+
+
+class ImmediateReader:
+    """Reads at once, where the values are already on the host."""
+
+    def push(self, scalars: Sequence[Scalar]) -> list[list[float]]:
+        """Take the scalars of one step and return them."""
+        return [[float(scalar) for scalar in scalars]]
+
+    def drain(self) -> list[list[float]]:
+        """Return nothing: there is never a rest."""
+        return []
+
+
+class DelayedReader:
+    """Reads a few steps late, once a copy that was begun in the background has arrived.
+
+    Args:
+        transfer: begins the copy of some scalars; returns the host tensor that they will be in and
+            an event whose `query()` tells that they are and whose `synchronize()` waits for it.
+    """
+
+    def __init__(self, transfer: Transfer) -> None:
+        self._transfer = transfer
+        self._under_way: deque[tuple[Tensor, Any]] = deque()
+
+    def push(self, scalars: Sequence[Scalar]) -> list[list[float]]:
+        """Take the scalars of one step; return those of every step that has arrived since."""
+        self._under_way.append(self._transfer(scalars))
+        arrived = []
+        while self._under_way and self._under_way[0][1].query():
+            arrived.append(self._under_way.popleft()[0].tolist())
+        return arrived
+
+    def drain(self) -> list[list[float]]:
+        """Wait for the rest and return it."""
+        arrived = []
+        while self._under_way:
+            host, event = self._under_way.popleft()
+            event.synchronize()
+            arrived.append(host.tolist())
+        return arrived
+
+
+def reader_for(device: torch.device) -> Reader:
+    """Return the reader that never makes the host wait for `device`.
+
+    Args:
+        device: where the losses are.
+    """
+    if device.type in ("cuda", "xpu"):
+        return DelayedReader(_pinned_transfer(device))
+    return ImmediateReader()
+
+
+def _pinned_transfer(device: torch.device) -> Transfer:
+    runtime = getattr(torch, device.type)
+
+    def transfer(scalars: Sequence[Scalar]) -> tuple[Tensor, Any]:
+        host = torch.empty(len(scalars), dtype=torch.float64, pin_memory=True)
+        for place, scalar in zip(host, scalars, strict=True):
+            if isinstance(scalar, Tensor):
+                place.copy_(scalar.detach().to(torch.float64).reshape(()), non_blocking=True)
+            else:
+                place.fill_(scalar)
+        event = runtime.Event()
+        event.record(runtime.current_stream(device))
+        return host, event
+
+    return transfer

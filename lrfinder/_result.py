@@ -1,0 +1,197 @@
+"""The frozen record of a range test: rates, raw losses, and why the sweep ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lrfinder._errors import InvalidInputError
+from lrfinder._schedule import StepMode
+from lrfinder._smoothing import ema
+from lrfinder._stopping import StopReason
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from lrfinder.suggestion import Suggestion
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One recorded quantity against the learning rate: what a rule reads.
+
+    Attributes:
+        lr: rates in rising order, shape `(n,)`.
+        loss: values to be lowered, shape `(n,)`; may hold NaN and infinity.
+        step_mode: how the rates are spaced, `"exp"` or `"linear"`.
+        repeats: the same quantity for each of several sweeps, shape `(k, n)`, k >= 1.
+    """
+
+    lr: Array
+    loss: Array
+    step_mode: StepMode
+    repeats: Array
+
+
+@dataclass(frozen=True)
+class RangeTestResult:
+    """What a range test recorded, never changed afterwards.
+
+    Attributes:
+        lr: learning rate of each optimizer step, in the order they were taken, shape `(n,)`. With
+            several parameter groups it is the rate of the group that has the largest one.
+        loss: raw training loss of each step, computed before the update with that rate; its mean
+            over the sweeps where the test was repeated. Shape `(n,)`.
+        step_mode: `"exp"` or `"linear"`.
+        smooth_f: weight of a new loss in the smoothed history, in [0, 1).
+        stop_reason: why the sweep ended.
+        group_lrs: rates of every parameter group, shape `(groups, n)`.
+        val_steps: indices into `lr` at which validation ran, shape `(m,)`.
+        val_loss: raw validation loss after each of those steps, shape `(m,)`.
+        metrics: further values that the training step returned, each of shape `(n,)`.
+        repeats: raw training losses of each sweep where there were several, each of shape `(n,)`.
+        batch_size: samples in one optimizer step, over all micro-batches and processes; None where
+            the batches do not tell.
+    """
+
+    lr: tuple[float, ...]
+    loss: tuple[float, ...]
+    step_mode: StepMode
+    smooth_f: float
+    stop_reason: StopReason
+    group_lrs: tuple[tuple[float, ...], ...] = ()
+    val_steps: tuple[int, ...] = ()
+    val_loss: tuple[float, ...] = ()
+    metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    repeats: tuple[tuple[float, ...], ...] = ()
+    batch_size: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.lr)
+
+    @property
+    def smoothed_loss(self) -> list[float]:
+        """The training loss under an exponential moving average that weighs new ones `smooth_f`."""
+        return ema(self.loss, self.smooth_f)
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """What the curve shows: `lr`, and the smoothed `loss` (of the validation set if used)."""
+        if not self.val_loss:
+            return {"lr": list(self.lr), "loss": self.smoothed_loss}
+        return {
+            "lr": [self.lr[step] for step in self.val_steps],
+            "loss": ema(self.val_loss, self.smooth_f),
+        }
+
+    def curve(self, on: str | None = None, *, maximize: bool = False) -> Curve:
+        """Return one recorded quantity as the curve that a rule reads.
+
+        Args:
+            on: `"loss"`, `"val_loss"` or the name of a metric; None takes the validation loss
+                where there is one and the training loss elsewhere.
+            maximize: the quantity is better when larger, as an accuracy is.
+
+        Raises:
+            InvalidInputError: if the quantity was not recorded.
+        """
+        name = on or ("val_loss" if self.val_loss else "loss")
+        steps, values, repeats = self._recorded(name)
+        sign = -1.0 if maximize else 1.0
+        return Curve(
+            lr=np.asarray(self.lr, dtype=np.float64)[steps],
+            loss=sign * np.asarray(values, dtype=np.float64),
+            step_mode=self.step_mode,
+            repeats=sign * np.asarray(repeats, dtype=np.float64),
+        )
+
+    def _recorded(self, name: str) -> tuple[Any, tuple[float, ...], tuple[tuple[float, ...], ...]]:
+        everywhere = np.arange(len(self.lr))
+        if name == "loss":
+            return everywhere, self.loss, self.repeats or (self.loss,)
+        if name == "val_loss" and self.val_loss:
+            return np.asarray(self.val_steps), self.val_loss, (self.val_loss,)
+        if name in self.metrics:
+            return everywhere, self.metrics[name], (self.metrics[name],)
+        known = ["loss", *(["val_loss"] if self.val_loss else []), *self.metrics]
+        raise InvalidInputError(f"expected one of {', '.join(known)}, got on={name!r}")
+
+    def lrs_at(self, lr: float) -> tuple[float, ...]:
+        """Return the rate of every parameter group where the reported rate is `lr`.
+
+        Args:
+            lr: a rate within the swept range, > 0; one outside takes the nearest ratio.
+        """
+        at = np.log(np.asarray(self.lr, dtype=np.float64))
+        return tuple(self._group_lr(np.asarray(rates), at, lr) for rates in self.group_lrs) or (lr,)
+
+    @staticmethod
+    def _group_lr(rates: Array, at: Array, lr: float) -> float:
+        if not rates.all():
+            return 0.0  # a frozen group
+        log_ratio = np.interp(math.log(lr), at, np.log(rates) - at)
+        return lr * math.exp(log_ratio) if log_ratio != 0 else lr
+
+    def suggest(
+        self, method: str = "steepest", *, on: str | None = None, maximize: bool = False
+    ) -> Suggestion:
+        """Return the learning rate that a rule reads off this result.
+
+        Args:
+            method: name of the rule; `lrfinder.suggestion.METHODS` lists them.
+            on: `"loss"`, `"val_loss"` or the name of a metric; None takes the validation loss
+                where there is one and the training loss elsewhere.
+            maximize: the quantity is better when larger.
+
+        Raises:
+            NoSuggestionError: if the curve does not name a rate; the message says what to change.
+            InvalidInputError: if the rule or the quantity does not exist.
+        """
+        from lrfinder.suggestion import suggest
+
+        return suggest(self, method, on=on, maximize=maximize)
+
+    def plot(self, **options: Any) -> Axes:
+        """Draw the curve; see `lrfinder.plot` for the options. Never shows it."""
+        from lrfinder._plot import plot
+
+        return plot(self, **options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every number as plain lists and strings, with a format version."""
+        from lrfinder._export import to_dict
+
+        return to_dict(self)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the result as JSON; NaN and infinity survive.
+
+        Args:
+            path: file to write; it is replaced as a whole or not at all.
+        """
+        from lrfinder._export import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> RangeTestResult:
+        """Read a result that `save` wrote.
+
+        Args:
+            path: file to read.
+
+        Raises:
+            ResultFileError: if the file is truncated, of another format version, or not ours.
+            OSError: if it cannot be read at all.
+        """
+        from lrfinder._export import load
+
+        return load(path)

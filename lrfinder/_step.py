@@ -1,0 +1,226 @@
+"""One optimizer update from the next batches: accumulation, scaling, clipping, closures."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lrfinder._batches import batch_size
+from lrfinder._errors import InvalidInputError
+from lrfinder._loss import Loss, LossFunction
+
+ClipGrad = float | Callable[[list[Tensor]], Any]
+
+
+class StepOutcome(NamedTuple):
+    """What one optimizer update has to tell.
+
+    Attributes:
+        loss: mean over the micro-batches, weighted by their sizes; a detached scalar tensor.
+        metrics: the same mean of every further scalar.
+        size: samples in the update; None where the batches do not tell.
+        skipped: the gradient scaler found infinities and left the parameters alone.
+    """
+
+    loss: Tensor
+    metrics: dict[str, Any]
+    size: int | None
+    skipped: bool = False
+
+
+class Step(Protocol):
+    """Takes what it needs from the batches and updates the parameters once."""
+
+    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
+        """Do one update."""
+
+
+class GradientStep:
+    """Zero the gradients, accumulate them over micro-batches, clip, and step.
+
+    Args:
+        loss: evaluates a batch.
+        optimizer: steps once per call.
+        accumulation_steps: micro-batches per update, >= 1.
+        clip_grad: largest total norm of the gradients, or a function of the list of parameters
+            that is run between backward and step.
+    """
+
+    def __init__(
+        self,
+        loss: LossFunction,
+        optimizer: Optimizer,
+        accumulation_steps: int = 1,
+        clip_grad: ClipGrad | None = None,
+    ) -> None:
+        self._loss = loss
+        self._optimizer = optimizer
+        self._accumulation_steps = accumulation_steps
+        self._clip_grad = clip_grad
+
+    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
+        """Do one update."""
+        self._optimizer.zero_grad()
+        outcome = self._accumulate(self._micro_batches(batches))
+        self._clip()
+        self._optimizer.step()
+        return outcome
+
+    def _micro_batches(self, batches: Iterator[Any]) -> list[Any]:
+        return [next(batches) for _ in range(self._accumulation_steps)]
+
+    def _accumulate(self, micro_batches: list[Any]) -> StepOutcome:
+        if len(micro_batches) == 1:
+            loss = self._loss(micro_batches[0])
+            self._backward(loss.value)
+            return StepOutcome(loss.value.detach(), loss.metrics, loss.size)
+        return self._accumulate_weighted(micro_batches)
+
+    def _accumulate_weighted(self, micro_batches: list[Any]) -> StepOutcome:
+        weights = batch_weights(micro_batches)
+        losses: list[Loss] = []
+        for batch, weight in zip(micro_batches, weights, strict=True):
+            loss = self._loss(batch)
+            self._backward(loss.value * weight)
+            losses.append(loss._replace(value=loss.value.detach()))
+        return _mean(losses, weights)
+
+    def _backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def _clip(self) -> None:
+        if self._clip_grad is None:
+            return
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        if callable(self._clip_grad):
+            self._clip_grad(parameters)
+        else:
+            torch.nn.utils.clip_grad_norm_(parameters, self._clip_grad)
+
+
+class ClosureStep(GradientStep):
+    """The same for an optimizer that evaluates the loss several times per step, such as LBFGS."""
+
+    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
+        """Do one update; the loss is the one before it, the first that was evaluated."""
+        micro_batches = self._micro_batches(batches)
+        outcomes: list[StepOutcome] = []
+
+        def closure() -> Tensor:
+            self._optimizer.zero_grad()
+            outcomes.append(self._accumulate(micro_batches))
+            self._clip()
+            return outcomes[-1].loss
+
+        self._optimizer.step(closure)  # type: ignore[arg-type]  # torch's own closures do so
+        return outcomes[0]
+
+
+class ScaledStep(GradientStep):
+    """The same with a gradient scaler, which may skip the step.
+
+    Args:
+        scaler: scales the loss before backward.
+        *arguments: as for `GradientStep`.
+    """
+
+    def __init__(self, scaler: torch.amp.GradScaler, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._scaler = scaler
+
+    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
+        """Do one update; a skipped one is told by the scale, which falls then and only then."""
+        self._optimizer.zero_grad()
+        outcome = self._accumulate(self._micro_batches(batches))
+        if self._clip_grad is not None:
+            self._scaler.unscale_(self._optimizer)
+            self._clip()
+        self._scaler.step(self._optimizer)
+        scale = self._scaler.get_scale()
+        self._scaler.update()
+        return outcome._replace(skipped=self._scaler.get_scale() < scale)
+
+    def _backward(self, loss: Tensor) -> None:
+        self._scaler.scale(loss).backward()
+
+
+class UserStep:
+    """An update that the user's own function does from beginning to end.
+
+    Args:
+        loss: calls that function, which returns the loss.
+    """
+
+    def __init__(self, loss: LossFunction) -> None:
+        self._loss = loss
+
+    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
+        """Do one update."""
+        loss = self._loss(next(batches))
+        return StepOutcome(loss.value.detach(), loss.metrics, loss.size)
+
+
+def make_step(
+    loss: LossFunction,
+    optimizer: Optimizer,
+    *,
+    accumulation_steps: int,
+    clip_grad: ClipGrad | None,
+    scaler: torch.amp.GradScaler | None,
+) -> Step:
+    """Return the step that fits the optimizer and the scaler.
+
+    Args:
+        loss: evaluates a batch.
+        optimizer: its `step` may need a closure.
+        accumulation_steps: micro-batches per update, >= 1.
+        clip_grad: as for `GradientStep`.
+        scaler: gradient scaler; None for none.
+
+    Raises:
+        InvalidInputError: if the optimizer needs a closure and there is a scaler.
+    """
+    if not needs_closure(optimizer):
+        if scaler is None:
+            return GradientStep(loss, optimizer, accumulation_steps, clip_grad)
+        return ScaledStep(scaler, loss, optimizer, accumulation_steps, clip_grad)
+    if scaler is not None:
+        raise InvalidInputError(
+            f"expected no scaler with {type(optimizer).__name__}, whose step takes a closure, got "
+            "one; torch's GradScaler cannot step it: leave the scaler out"
+        )
+    return ClosureStep(loss, optimizer, accumulation_steps, clip_grad)
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Tell whether the optimizer's `step` cannot be called without a closure."""
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def batch_weights(batches: list[Any]) -> list[float]:
+    """Return each batch's share of the samples; equal shares where a batch does not tell."""
+    sizes = [batch_size(batch) for batch in batches]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes) or not sum(known):
+        return [1 / len(batches)] * len(batches)
+    return [size / sum(known) for size in known]
+
+
+def _mean(losses: list[Loss], weights: list[float]) -> StepOutcome:
+    def weighted(values: list[Any]) -> Any:
+        return sum(value * weight for value, weight in zip(values, weights, strict=True))
+
+    sizes = [loss.size for loss in losses]
+    return StepOutcome(
+        loss=weighted([loss.value for loss in losses]),
+        metrics={
+            name: weighted([loss.metrics[name] for loss in losses]) for name in losses[0].metrics
+        },
+        size=None if None in sizes else sum(sizes),  # type: ignore[arg-type]
+    )

@@ -1,0 +1,153 @@
+"""The one loop: set the rate, step, record, stop?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.optim import Optimizer
+
+from lrfinder._batches import OutOfDataError
+from lrfinder._param_groups import set_learning_rates
+from lrfinder._progress import Progress
+from lrfinder._readback import ImmediateReader, Reader, reader_for
+from lrfinder._step import Step, StepOutcome
+from lrfinder._stopping import DivergenceWatch, StopReason
+from lrfinder._validation import Validation
+
+# The scaler halves its scale at each skip: 64 in a row bring any scale that float32 holds to
+# where a finite gradient cannot overflow.
+_MOST_SKIPS_IN_A_ROW = 64
+
+OnStep = Callable[[float, float, int], Any]
+
+
+@dataclass
+class Recording:
+    """What a sweep has recorded so far; the one thing in it that changes.
+
+    Attributes:
+        losses: raw training loss of each step.
+        val_steps: steps after which validation ran.
+        val_losses: its raw losses.
+        metrics: further scalars of each step.
+        stop_reason: why the sweep ended.
+        batch_size: samples in the first update.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    val_steps: list[int] = field(default_factory=list)
+    val_losses: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    stop_reason: StopReason = StopReason.COMPLETED
+    batch_size: int | None = None
+
+
+class Sweep:
+    """Runs an optimizer up a ladder of learning rates.
+
+    Args:
+        optimizer: its rates are set before every step.
+        step: does one update.
+        batches: endless batches; may raise `OutOfDataError`.
+        rates: the reported rate of each step, shape `(n,)`.
+        group_rates: the rates of every parameter group at each step, shape `(n, groups)`.
+        watch: decides when the loss has diverged.
+        progress: counts the steps.
+        validation: measures the validation loss; None for none.
+        on_step: called as `on_step(lr, loss, step)`; a true answer ends the sweep.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        step: Step,
+        batches: Iterator[Any],
+        *,
+        rates: Sequence[float],
+        group_rates: Sequence[Sequence[float]],
+        watch: DivergenceWatch,
+        progress: Progress,
+        validation: Validation | None = None,
+        on_step: OnStep | None = None,
+    ) -> None:
+        self._optimizer = optimizer
+        self._step = step
+        self._batches = batches
+        self._rates = rates
+        self._group_rates = group_rates
+        self._watch = watch
+        self._progress = progress
+        self._validation = validation
+        self._on_step = on_step
+        self._reader: Reader = ImmediateReader()
+        self._pending = 0  # steps that were taken and not read yet
+        self._recording = Recording()
+
+    def run(self) -> Recording:
+        """Sweep until the ladder ends or there is a reason to stop."""
+        reason = None
+        for lrs in self._group_rates:
+            outcome = self._update(lrs)
+            reason = outcome if isinstance(outcome, StopReason) else self._push(outcome)
+            if reason is not None:
+                break
+        if reason is None or reason in (StopReason.OUT_OF_DATA, StopReason.ALL_SKIPPED):
+            # Those came from the step just taken: an older one may still ask to stop earlier.
+            reason = self._take_in(self._reader.drain()) or reason
+        self._recording.stop_reason = reason or StopReason.COMPLETED
+        return self._recording
+
+    def _update(self, lrs: Sequence[float]) -> StepOutcome | StopReason:
+        """Do one update at the given rates, again while the scaler skips it."""
+        set_learning_rates(self._optimizer, lrs)
+        for _ in range(_MOST_SKIPS_IN_A_ROW):
+            try:
+                outcome = self._step(self._batches)
+            except OutOfDataError:
+                return StopReason.OUT_OF_DATA
+            if not outcome.skipped:
+                return outcome
+        return StopReason.ALL_SKIPPED
+
+    def _push(self, outcome: StepOutcome) -> StopReason | None:
+        step = len(self._recording.losses) + self._pending
+        if step == 0:
+            self._begin(outcome)
+        metrics = (outcome.metrics.get(name, math.nan) for name in self._recording.metrics)
+        scalars = [outcome.loss, *metrics]
+        if self._validation is not None and step % self._validation.every == 0:
+            scalars.append(self._validation())
+        self._pending += 1
+        return self._take_in(self._reader.push(scalars))
+
+    def _begin(self, outcome: StepOutcome) -> None:
+        self._reader = reader_for(outcome.loss.device)
+        self._recording.batch_size = outcome.size
+        self._recording.metrics = {name: [] for name in outcome.metrics}
+
+    def _take_in(self, arrived: list[list[float]]) -> StopReason | None:
+        """Record the steps that have arrived, up to the one that ends the sweep."""
+        for scalars in arrived:
+            self._pending -= 1
+            reason = self._record(*scalars)
+            if reason is not None:
+                return reason
+        return None
+
+    def _record(self, loss: float, *others: float) -> StopReason | None:
+        recording, step = self._recording, len(self._recording.losses)
+        lr = self._rates[step]
+        recording.losses.append(loss)
+        metrics, validation = others[: len(recording.metrics)], others[len(recording.metrics) :]
+        for values, value in zip(recording.metrics.values(), metrics, strict=True):
+            values.append(value)
+        for value in validation:
+            recording.val_steps.append(step)
+            recording.val_losses.append(value)
+        self._progress.update(lr, loss)
+        if self._on_step is not None and self._on_step(lr, loss, step):
+            return StopReason.CALLBACK
+        return self._watch.update(loss)
