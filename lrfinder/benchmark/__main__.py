@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     truth.add_argument("tasks", nargs="*", metavar="TASK", help="a name or mytask.py:task")
     truth.add_argument("--output", type=Path, default=Path("data/benchmark"))
     truth.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    truth.add_argument("--seeds", type=int, default=3, help="runs per rate (default: 3)")
     truth.set_defaults(run=_truth)
     return parser
 
@@ -33,7 +34,8 @@ def _parser() -> argparse.ArgumentParser:
 def _truth(arguments: argparse.Namespace) -> None:
     from lrfinder.benchmark.tasks import TASKS
 
-    compute(arguments.tasks or list(TASKS), arguments.output, arguments.workers)
+    specs = arguments.tasks or list(TASKS)
+    compute(specs, arguments.output, arguments.workers, arguments.seeds)
 
 
 if __name__ == "__main__":

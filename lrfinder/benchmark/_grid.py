@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
@@ -27,36 +28,38 @@ from lrfinder.benchmark._truth import (
     truth_from_record,
 )
 
-SEEDS = (0, 1, 2)
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """The runs of all seeds at one rate; without a rate, the loss before training.
+    """Runs of one rate; without a rate, the loss before training.
 
     Args:
         spec: names the task, see `load_task`.
+        seeds: one run each.
         curve: schedule and multiple of the task's steps.
         rate: log10 of the learning rate as it is stored, such as "-2.25".
     """
 
     spec: str
+    seeds: range
     curve: tuple[Schedule, int] | None = None
     rate: str = ""
 
 
-def compute(specs: Sequence[str], folder: Path, workers: int) -> None:
+def compute(specs: Sequence[str], folder: Path, workers: int, seeds: int = 3) -> None:
     """Do every run that is not stored yet: all tasks under one curve, then the next curve.
 
     Args:
         specs: the tasks, see `load_task`.
         folder: where the records are, in its subfolder `truth`.
         workers: processes, each of one thread.
+        seeds: runs at each rate; more than are stored already add to them.
     """
     tasks = {spec: load_task(spec) for spec in specs}
     records = {spec: _opened(folder, task) for spec, task in tasks.items()}
-    jobs = list(_missing(tasks, records))
+    jobs = list(_missing(tasks, records, seeds))
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, _use_one_thread) as pool:
         futures = {pool.submit(_run, job): job for job in jobs}
@@ -84,38 +87,42 @@ def grid(task: Task) -> list[str]:
 
 def _opened(folder: Path, task: Task) -> Record:
     described = {k: v for k, v in asdict(task).items() if k not in ("name", "build", "long")}
-    return read_record(folder, task.name) | described | {"seeds": SEEDS}
+    return read_record(folder, task.name) | described
 
 
-def _missing(tasks: dict[str, Task], records: dict[str, Record]) -> Iterator[Job]:
-    yield from (Job(spec) for spec, record in records.items() if not record["initial"])
+def _missing(tasks: dict[str, Task], records: dict[str, Record], seeds: int) -> Iterator[Job]:
+    for spec, record in records.items():
+        if len(record["initial"]) < seeds:
+            yield Job(spec, range(len(record["initial"]), seeds))
     for length in (1, 4):
         for schedule in SCHEDULES:
             for spec, task in tasks.items():
                 stored = records[spec]["final"].get(curve_key(schedule, length), {})
-                if length in task.lengths:
-                    rates = (rate for rate in grid(task) if rate not in stored)
-                    yield from (Job(spec, (schedule, length), rate) for rate in rates)
+                for rate in grid(task) if length in task.lengths else ():
+                    done = len(stored.get(rate, []))
+                    if done < seeds:
+                        yield Job(spec, range(done, seeds), (schedule, length), rate)
 
 
 def _run(job: Job) -> list[float]:
     task = load_task(job.spec)
     if job.curve is None:
-        return [initial_loss(task, seed) for seed in SEEDS]
+        return [initial_loss(task, seed) for seed in job.seeds]
     schedule, length = job.curve
     lr = 10.0 ** float(job.rate)
-    return [final_loss(task, lr, schedule, length * task.steps, seed) for seed in SEEDS]
+    return [final_loss(task, lr, schedule, length * task.steps, seed) for seed in job.seeds]
 
 
 def _store(record: Record, job: Job, losses: list[float]) -> None:
     if job.curve is None:
-        record["initial"] = losses
+        record["initial"] += losses
         return
     # JSON has no infinity; null stands for a run that diverged.
-    finite = [loss if loss < float("inf") else None for loss in losses]
-    runs = record["final"].setdefault(curve_key(*job.curve), {})
-    runs[job.rate] = finite
-    record["final"][curve_key(*job.curve)] = dict(sorted(runs.items(), key=lambda r: float(r[0])))
+    finite = [loss if loss < math.inf else None for loss in losses]
+    curve = curve_key(*job.curve)
+    runs = record["final"].setdefault(curve, {})
+    runs[job.rate] = runs.get(job.rate, []) + finite
+    record["final"][curve] = dict(sorted(runs.items(), key=lambda run: float(run[0])))
 
 
 def _write(path: Path, record: Record) -> None:

@@ -127,8 +127,10 @@ def truth_from_record(record: Record, schedule: Schedule = "constant", length: i
     """
     runs = record["final"][curve_key(schedule, length)]
     keys = sorted(runs, key=float)
-    final = [[math.inf if loss is None else loss for loss in runs[key]] for key in keys]
-    return Truth([float(key) for key in keys], np.transpose(final), record["initial"])
+    # While seeds are being added, some rates have more of them than others.
+    seeds = min(len(record["initial"]), *(len(losses) for losses in runs.values()))
+    final = [[math.inf if x is None else x for x in runs[key][:seeds]] for key in keys]
+    return Truth([float(key) for key in keys], np.transpose(final), record["initial"][:seeds])
 
 
 def read_truth(folder: Path, task: str, schedule: Schedule = "constant", length: int = 1) -> Truth:

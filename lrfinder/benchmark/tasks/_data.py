@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from sklearn import datasets
+from sklearn import datasets  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
@@ -41,7 +41,7 @@ def loaders(
     batches = BatchSampler(RandomSampler(data, generator=generator), batch_size, drop_last=True)
     train = DataLoader(data, batch_size=None, sampler=batches, generator=generator)
     inputs, targets = split[1]
-    return train, list(zip(inputs.split(500), targets.split(500), strict=True))
+    return train, list(zip(torch.split(inputs, 500), torch.split(targets, 500), strict=True))
 
 
 def shuffled_split(inputs: Tensor, targets: Tensor, validation: int) -> Split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -55,11 +56,15 @@ class Recurrent(nn.Module):
     """
 
     def __init__(
-        self, cell: type[nn.RNNBase], hidden: int, classes: int = VOCABULARY, last: bool = False
+        self,
+        cell: Callable[..., nn.Module],
+        hidden: int,
+        classes: int = VOCABULARY,
+        last: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, 32)
-        self.cell = cell(32, hidden, batch_first=True)  # type: ignore[arg-type]
+        self.cell = cell(32, hidden, batch_first=True)
         self.head = nn.Linear(hidden, classes)
         self.last = last
 
@@ -94,7 +99,8 @@ class Block(nn.Module):
         q, k, v = heads.unbind(2)
         mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         tokens = tokens + self.out(mixed.transpose(1, 2).flatten(2))
-        return tokens + self.down(nn.functional.gelu(self.up(self.norms[1](tokens))))
+        changed: Tensor = self.down(nn.functional.gelu(self.up(self.norms[1](tokens))))
+        return tokens + changed
 
 
 class CharacterTransformer(nn.Module):

@@ -38,9 +38,8 @@ def cnn(classes: int = 10) -> nn.Module:
         convolution(1, 16),
         convolution(16, 32, stride=2),
         convolution(32, 32, stride=2),
-        nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(32, classes),
+        nn.Linear(512, classes),
     )
 
 
@@ -106,9 +105,9 @@ TASKS = [
     Task(
         "digits-cnn-momentum",
         digits(
-            cnn, lambda m: torch.optim.SGD(m.parameters(), momentum=0.9, weight_decay=5e-4), 64
+            cnn, lambda m: torch.optim.SGD(m.parameters(), momentum=0.9, weight_decay=5e-4), 128
         ),
-        200, "classification", "CNN with batch norm", "SGD, momentum 0.9", 64, -4.0, 1.0,
+        150, "classification", "CNN with batch norm", "SGD, momentum 0.9", 128, -4.0, 1.0,
         long=True,
     ),
     Task(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-from sklearn import datasets
+from sklearn import datasets  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from lrfinder.benchmark._task import Problem, Task
