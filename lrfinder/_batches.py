@@ -1,13 +1,12 @@
-"""An endless walk over any iterable of batches, and the way of a batch to its device."""
+"""An endless walk over any iterable of batches."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lrfinder._errors import InvalidInputError
@@ -26,44 +25,28 @@ class Batches:
             out of the curve; None walks through all of them.
 
     Raises:
-        InvalidInputError: if the loader gives no batch at all.
+        InvalidInputError: at the first batch, if the loader gives none at all.
     """
 
     def __init__(self, loader: Iterable[Any], cached: int | None = None) -> None:
-        self._loader = _own_workers(loader)
-        self._iterator: Iterator[Any] = iter(self._loader)
-        try:
-            self.first = next(self._iterator)
-        except StopIteration:
-            raise InvalidInputError(
-                "expected a loader with at least one batch, got an empty one; check its data set, "
-                "batch_size and drop_last, or whether a generator was already used up"
-            ) from None
-        self._pending = [self.first]
-        if cached is not None:
-            self._keep(cached)
-
-    def _keep(self, count: int) -> None:
-        held = [self.first]
-        for batch in self._iterator:
-            if len(held) == count:
-                break
-            held.append(batch)
-        self.close()
-        self._loader, self._iterator, self._pending = held, iter(held), []
+        self._loader = _own_workers(loader) if cached is None else take(loader, cached)
+        self._iterator = iter(self._loader)
+        self._begun = False
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        if self._pending:
-            return self._pending.pop()
         try:
-            return next(self._iterator)
+            batch = next(self._iterator)
         except StopIteration:
-            return self._restart()
+            batch = self._restart()
+        self._begun = True
+        return batch
 
     def _restart(self) -> Any:
+        if not self._begun:
+            raise _empty() from None
         self._iterator = iter(self._loader)
         try:
             return next(self._iterator)
@@ -72,10 +55,35 @@ class Batches:
 
     def close(self) -> None:
         """End the worker processes of a loader, also where a traceback holds on to it."""
-        shutdown = getattr(self._iterator, "_shutdown_workers", None)
-        if shutdown is not None:
-            shutdown()
+        _end_workers(self._iterator)
         self._iterator = iter(())
+
+
+def take(loader: Iterable[Any], count: int) -> list[Any]:
+    """Return the first batches of a loader, and leave no worker process behind.
+
+    Args:
+        loader: any iterable of batches.
+        count: how many are wanted, >= 1; fewer are returned where it ends before.
+
+    Raises:
+        InvalidInputError: if there is none.
+    """
+    iterator = iter(_own_workers(loader))
+    try:
+        batches = list(islice(iterator, count))
+    finally:
+        _end_workers(iterator)
+    if not batches:
+        raise _empty()
+    return batches
+
+
+def _empty() -> InvalidInputError:
+    return InvalidInputError(
+        "expected a loader with at least one batch, got an empty one; check its data set, "
+        "batch_size and drop_last, or whether a generator was already used up"
+    )
 
 
 def _own_workers(loader: Iterable[Any]) -> Iterable[Any]:
@@ -91,32 +99,7 @@ def _own_workers(loader: Iterable[Any]) -> Iterable[Any]:
     return loader
 
 
-def to_device(batch: Any, device: torch.device) -> Any:
-    """Move every tensor of a nested batch, and every object that has `.to`, to a device.
-
-    Args:
-        batch: tensors in dicts, lists, tuples or named tuples, nested as deep as you like.
-        device: where they go.
-    """
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if hasattr(batch, "to"):
-        return batch.to(device)
-    if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(to_device(value, device) for value in batch)
-    return batch
-
-
-def batch_size(batch: Any) -> int | None:
-    """Return the length of the first tensor found in a nested batch; None if there is none."""
-    if isinstance(batch, Tensor):
-        return batch.shape[0] if batch.dim() else None
-    if isinstance(batch, Mapping):
-        batch = list(batch.values())
-    if not isinstance(batch, (list, tuple)):
-        return None
-    return next((size for size in map(batch_size, batch) if size is not None), None)
+def _end_workers(iterator: Iterator[Any]) -> None:
+    shutdown = getattr(iterator, "_shutdown_workers", None)
+    if shutdown is not None:
+        shutdown()

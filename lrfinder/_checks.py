@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -20,6 +21,11 @@ def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
         InvalidInputError: if the model has no trainable parameter, if a lazy module has not seen
             a batch yet, or if the optimizer holds none of the model's parameters.
     """
+    if not isinstance(model, nn.Module) or not hasattr(optimizer, "param_groups"):
+        raise InvalidInputError(
+            "expected a torch.nn.Module and a torch.optim.Optimizer, in this order, got "
+            f"{type(model).__name__} and {type(optimizer).__name__}"
+        )
     parameters = list(model.parameters())
     if any(isinstance(parameter, UninitializedParameter) for parameter in parameters):
         raise InvalidInputError(
@@ -40,6 +46,26 @@ def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
         )
 
 
+def check_alone(name: str, **others: Any) -> None:
+    """Refuse arguments whose work the one called `name` does itself."""
+    given = " and ".join(other for other, value in others.items() if value is not None)
+    if given:
+        raise InvalidInputError(
+            f"expected {name} to do the work of {given} itself, got both; leave {given} out and "
+            f"do it in {name}"
+        )
+
+
+def check_clip_grad(clip_grad: Any) -> None:
+    """Refuse a norm of gradients that is not positive."""
+    if clip_grad is None or callable(clip_grad) or (_is_number(clip_grad) and clip_grad > 0):
+        return
+    raise InvalidInputError(
+        f"expected clip_grad to be a norm > 0 or a function of the parameters, got {clip_grad!r}; "
+        "1.0 is a common norm"
+    )
+
+
 def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
     """Refuse a number that is not whole or too small."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
@@ -49,8 +75,8 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
 
 
 def check_groups(groups: Sequence[int], count: int) -> None:
-    """Refuse indices of parameter groups that do not exist, or none at all."""
-    if not groups or any(not 0 <= group < count for group in groups):
+    """Refuse indices of parameter groups that do not exist or come twice, or none at all."""
+    if not groups or not set(groups) <= set(range(count)) or len(set(groups)) < len(groups):
         raise InvalidInputError(
             f"expected groups to name some of the {count} parameter groups by index from 0, got "
             f"{list(groups)!r}"
@@ -60,3 +86,7 @@ def check_groups(groups: Sequence[int], count: int) -> None:
 def model_device(model: nn.Module) -> torch.device:
     """Return the device of the model's first parameter, where its batches go."""
     return next(model.parameters()).device
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

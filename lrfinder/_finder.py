@@ -11,7 +11,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lrfinder._batches import Batches
-from lrfinder._checks import check_count, check_model_and_optimizer, model_device
+from lrfinder._checks import (
+    check_alone,
+    check_clip_grad,
+    check_count,
+    check_model_and_optimizer,
+    model_device,
+)
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._group_rates import Bound, GroupRates, group_rates
 from lrfinder._loss import Criterion, LossFunction, TrainingStep
@@ -20,10 +26,11 @@ from lrfinder._result import RangeTestResult
 from lrfinder._schedule import StepMode, check_num_iter
 from lrfinder._smoothing import check_smooth_f
 from lrfinder._snapshot import Snapshot
-from lrfinder._step import ClipGrad, Step, UserStep, make_step
+from lrfinder._step import ClipGrad, Step, make_step
 from lrfinder._stopping import DivergenceWatch, check_diverge_th
 from lrfinder._storage import Where
 from lrfinder._sweep import OnStep, Recording, Sweep
+from lrfinder._user_step import UserStep
 from lrfinder._validation import Validation
 
 if TYPE_CHECKING:
@@ -45,18 +52,21 @@ class LRFinder:
         training_step: `f(model, batch) -> loss` for any batch. The loss is a scalar tensor, or a
             dict or object with `loss`; further scalars in the dict are recorded as metrics.
         update_step: `f(model, batch) -> loss` that also does backward and every optimizer step
-            itself, as with several optimizers; `optimizer` is the one whose rate is swept.
-        autocast: a context such as `torch.autocast("cuda", torch.bfloat16)` around each forward.
+            itself, as with several optimizers; `optimizer` is the one whose rate is swept, and
+            every other one that it steps belongs in `preserve`.
+        autocast: a context such as `torch.autocast("cuda", torch.bfloat16)` around each forward,
+            except in `update_step`.
         scaler: the gradient scaler of fp16 training.
-        clip_grad: largest total norm of the gradients, or a function of the list of parameters,
-            run between backward and step.
+        clip_grad: largest total norm of the gradients, > 0, or a function of the list of
+            parameters that is run between backward and step, such as
+            `functools.partial(torch.nn.utils.clip_grad_value_, clip_value=0.5)`.
         snapshot: where the state is kept meanwhile: `"memory"` (host memory), `"disk"`, or a
             `pathlib.Path` of a directory.
         preserve: further objects to put back: other optimizers, an EMA, metrics, schedulers.
 
     Raises:
         InvalidInputError: if the model has no trainable parameter, the optimizer holds none of
-            them, or two ways to compute the loss are given.
+            them, or two arguments are given of which one does the work of the other.
 
     Example:
         >>> data = [(torch.ones(4, 2), torch.zeros(4, 1))]
@@ -84,11 +94,11 @@ class LRFinder:
         preserve: Sequence[Any] = (),
     ) -> None:
         check_model_and_optimizer(model, optimizer)
-        if training_step is not None and (update_step is not None or criterion is not None):
-            raise InvalidInputError(
-                "expected one way to compute the loss, got training_step and "
-                f"{'update_step' if update_step is not None else 'criterion'}; pass one of them"
-            )
+        if training_step is not None:
+            check_alone("training_step", criterion=criterion, update_step=update_step)
+        if update_step is not None:
+            check_alone("update_step", clip_grad=clip_grad, scaler=scaler)
+        check_clip_grad(clip_grad)
         self.model = model
         self.optimizer = optimizer
         self.criterion = criterion
@@ -116,7 +126,7 @@ class LRFinder:
         accumulation_steps: int = 1,
         progress: bool = True,
         groups: Sequence[int] | None = None,
-        val_batches: int = 2,
+        val_batches: int | None = None,
         val_every: int = 1,
         cached_batches: int | None = None,
         on_step: OnStep | None = None,
@@ -136,7 +146,8 @@ class LRFinder:
             accumulation_steps: micro-batches per optimizer step, >= 1.
             progress: show a progress bar.
             groups: indices of the parameter groups to sweep; the others keep their rate.
-            val_batches: batches of `val_loader` that are held and measured each time, >= 1.
+            val_batches: batches of `val_loader` that are held and measured each time, >= 1; None
+                for as many samples of its first batch as a training step has.
             val_every: optimizer steps from one validation to the next, >= 1.
             cached_batches: hold this many training batches and repeat them, for a curve without
                 the noise of the data; None for all.
@@ -159,14 +170,19 @@ class LRFinder:
         check_smooth_f(smooth_f)
         check_diverge_th(diverge_th)
         check_count("accumulation_steps", accumulation_steps)
-        check_count("val_batches", val_batches)
         check_count("val_every", val_every)
-        if cached_batches is not None:
-            check_count("cached_batches", cached_batches)
+        for name, count in (("val_batches", val_batches), ("cached_batches", cached_batches)):
+            if count is not None:
+                check_count(name, count)
         rates = group_rates(self.optimizer, start_lr, end_lr, num_iter, step_mode, groups)
-        step = self._make_step(accumulation_steps)
+        loss = LossFunction(
+            self.model, self.criterion, self._training_step, self.device, self._autocast
+        )
+        step = self._make_step(loss, accumulation_steps)
         with self._preserved(train_loader, val_loader), Progress(num_iter, shown=progress) as bar:
-            validation = self._make_validation(val_loader, val_batches, val_every)
+            validation = None
+            if val_loader is not None:
+                validation = Validation(self.model, loss, val_loader, val_batches, val_every)
             recording = self._sweep(
                 train_loader,
                 cached_batches,
@@ -220,28 +236,22 @@ class LRFinder:
         It is here so that a script that was written for another finder runs as it is.
         """
 
-    def _loss(self, training_step: TrainingStep | None, *, updates: bool = False) -> LossFunction:
-        return LossFunction(
-            self.model, self.criterion, training_step, self.device, self._autocast, updates=updates
-        )
-
-    def _make_step(self, accumulation_steps: int) -> Step:
+    def _make_step(self, loss: LossFunction, accumulation_steps: int) -> Step:
         if self._update_step is not None:
-            return UserStep(self._loss(self._update_step, updates=True))
+            if accumulation_steps > 1:
+                raise InvalidInputError(
+                    f"expected no accumulation_steps with update_step, got {accumulation_steps}; "
+                    "accumulate in update_step, or give the loss alone as training_step"
+                )
+            optimizers = (self.optimizer, *self._preserve)
+            return UserStep(self._update_step, self.model, self.device, optimizers)
         return make_step(
-            self._loss(self._training_step),
+            loss,
             self.optimizer,
             accumulation_steps=accumulation_steps,
             clip_grad=self._clip_grad,
             scaler=self._scaler,
         )
-
-    def _make_validation(
-        self, loader: Iterable[Any] | None, batches: int, every: int
-    ) -> Validation | None:
-        if loader is None:
-            return None
-        return Validation(self.model, self._loss(self._training_step), loader, batches, every)
 
     def _preserved(self, *loaders: Iterable[Any] | None) -> Snapshot:
         known = (loader for loader in loaders if isinstance(loader, torch.utils.data.DataLoader))
@@ -263,8 +273,6 @@ class LRFinder:
         self._prepare_model()
         batches = Batches(loader, cached_batches)
         try:
-            if self._update_step is None:
-                self._loss(self._training_step).check_batch(batches.first)
             return Sweep(self.optimizer, step, batches, **settings).run()
         finally:
             batches.close()
@@ -276,6 +284,8 @@ class LRFinder:
             for part in (self.model, self.criterion):
                 if isinstance(part, nn.Module):
                     part.to(self.device)
+            # Moves what the optimizer remembers to where its parameters are now.
+            self.optimizer.load_state_dict(self.optimizer.state_dict())
 
 
 def _result(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lrfinder._batches import batch_size, to_device
+from lrfinder._batch import batch_size, to_device
 from lrfinder._errors import InvalidInputError
 
 Criterion = Callable[..., Any]
@@ -26,7 +27,7 @@ class Loss(NamedTuple):
 
     Attributes:
         value: scalar tensor.
-        metrics: further scalars that the step returned beside it.
+        metrics: further scalars that the step returned beside it, without a graph.
         size: number of samples in the batch; None where the batch does not tell.
     """
 
@@ -48,7 +49,6 @@ class LossFunction:
         training_step: `f(model, batch) -> loss` in place of both.
         device: where batches are moved.
         autocast: entered around each evaluation; None for full precision.
-        updates: `training_step` updates the model itself, so its loss needs no gradient.
     """
 
     def __init__(
@@ -57,33 +57,24 @@ class LossFunction:
         criterion: Criterion | None,
         training_step: TrainingStep | None,
         device: torch.device,
-        autocast: AbstractContextManager[Any] | None,
-        *,
-        updates: bool = False,
+        autocast: AbstractContextManager[Any] | None = None,
     ) -> None:
         self._model = model
         self._criterion = criterion
         self._training_step = training_step
         self._device = device
         self._autocast = autocast if autocast is not None else nullcontext()
-        self._updates = updates
 
     def __call__(self, batch: Any) -> Loss:
         """Evaluate the loss of one batch; raises `InvalidInputError` if it is not a scalar."""
         with self._autocast:
-            returned = self._evaluate(to_device(batch, self._device))
-        value, metrics = _split(returned)
-        if not self._updates and torch.is_grad_enabled() and not value.requires_grad:
-            raise InvalidInputError(
-                "expected a differentiable loss, got one without a gradient; compute it from the "
-                "model's outputs, without detach(), item() or no_grad()"
-            )
-        return Loss(value, metrics, batch_size(batch))
+            return as_loss(self._evaluate(to_device(batch, self._device)), batch)
 
-    def check_batch(self, batch: Any) -> None:
-        """Refuse a batch of a form that cannot be evaluated, before the model is called."""
-        if self._training_step is not None or self._is_keywords(batch):
-            return
+    def _evaluate(self, batch: Any) -> Any:
+        if self._training_step is not None:
+            return self._training_step(self._model, batch)
+        if self._criterion is None and isinstance(batch, Mapping):
+            return self._model(**batch)
         if not isinstance(batch, (tuple, list)) or len(batch) < 2:
             length = f" of length {len(batch)}" if isinstance(batch, (tuple, list)) else ""
             raise InvalidInputError(
@@ -94,61 +85,62 @@ class LossFunction:
             raise InvalidInputError(
                 f"expected a criterion for batches of (inputs, targets), got None; {_WRITE_A_STEP}"
             )
-        self._check_inputs(len(batch) - 1)
+        *inputs, targets = batch
+        return self._criterion(self._outputs(inputs), targets)
+
+    def _outputs(self, inputs: list[Any]) -> Any:
+        try:
+            return self._model(*inputs)
+        except TypeError:
+            self._check_inputs(len(inputs))
+            raise
 
     def _check_inputs(self, count: int) -> None:
         try:
-            signature = inspect.signature(self._model.forward)
-        except (TypeError, ValueError):
-            return  # a compiled or scripted forward may have none to look at
-        try:
-            signature.bind(*range(count))
+            inspect.signature(self._model.forward).bind(*range(count))
         except TypeError as error:
             raise InvalidInputError(
                 f"expected a batch to be a pair (inputs, targets), got {count} inputs and a "
                 f"target, which the model's forward does not take ({error}); {_WRITE_A_STEP}"
             ) from None
-
-    def _is_keywords(self, batch: Any) -> bool:
-        return self._criterion is None and isinstance(batch, Mapping)
-
-    def _evaluate(self, batch: Any) -> Any:
-        if self._training_step is not None:
-            return self._training_step(self._model, batch)
-        if self._is_keywords(batch):
-            return self._model(**batch)
-        *inputs, targets = batch
-        assert self._criterion is not None
-        return self._criterion(self._model(*inputs), targets)
+        except ValueError:
+            return  # a compiled or scripted forward may have no signature to look at
 
 
-def evaluations(loss: LossFunction, batches: Iterator[Any], count: int) -> Iterator[Loss]:
-    """Evaluate the next `count` batches, one at a time."""
-    for _ in range(count):
-        yield loss(next(batches))
+def as_loss(returned: Any, batch: Any) -> Loss:
+    """Split what a step returned into a scalar loss and the scalars beside it.
 
+    Args:
+        returned: a scalar, or a dict or object that has one as `loss`.
+        batch: what it was computed from.
 
-def _split(returned: Any) -> tuple[Tensor, dict[str, Any]]:
-    """Split what a step returned into a scalar loss and the scalars beside it."""
-    loss: Any
-    metrics: dict[str, Any] = {}
-    if isinstance(returned, Tensor):
-        loss = returned
-    elif isinstance(returned, Mapping) and "loss" in returned:
-        loss = returned["loss"]
-        metrics = {k: v for k, v in returned.items() if k != "loss" and _is_scalar(v)}
+    Raises:
+        InvalidInputError: if there is no scalar loss in it.
+    """
+    if isinstance(returned, Mapping):
+        value = returned.get("loss")
     else:
-        loss = getattr(returned, "loss", None)
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        value = getattr(returned, "loss", returned)
+    if not _is_scalar(value):
         raise InvalidInputError(
-            f"expected a scalar loss, got {_describe(returned if loss is None else loss)}; "
+            f"expected a scalar loss, got {_describe(returned if value is None else value)}; "
             "reduce it, as with .mean(), and return it alone or as the entry or attribute 'loss'"
         )
-    return (loss if loss.dim() == 0 else loss.reshape(())), metrics
+    return Loss(torch.as_tensor(value).reshape(()), _metrics(returned), batch_size(batch))
+
+
+def _metrics(returned: Any) -> dict[str, Any]:
+    if not isinstance(returned, Mapping):
+        return {}
+    return {
+        name: value.detach() if isinstance(value, Tensor) else float(value)
+        for name, value in returned.items()
+        if name != "loss" and _is_scalar(value)
+    }
 
 
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1)
+    return value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, Real)
 
 
 def _describe(value: Any) -> str:

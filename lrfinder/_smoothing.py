@@ -36,7 +36,7 @@ def ema_step(previous: float | None, value: float, smooth_f: float) -> float:
     """
     if previous is None or smooth_f == 0:
         return value
-    return smooth_f * value + (1 - smooth_f) * previous
+    return previous + smooth_f * (value - previous)  # in this form a constant stays itself
 
 
 def ema(values: Sequence[float] | Array, smooth_f: float) -> list[float]:

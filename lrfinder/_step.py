@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lrfinder._batches import batch_size
+from lrfinder._batch import batch_weights
 from lrfinder._errors import InvalidInputError
 from lrfinder._loss import Loss, LossFunction
 
@@ -47,8 +48,8 @@ class GradientStep:
         loss: evaluates a batch.
         optimizer: steps once per call.
         accumulation_steps: micro-batches per update, >= 1.
-        clip_grad: largest total norm of the gradients, or a function of the list of parameters
-            that is run between backward and step.
+        clip_grad: largest total norm of the gradients, > 0, or a function of the list of
+            parameters that is run between backward and step.
     """
 
     def __init__(
@@ -75,18 +76,13 @@ class GradientStep:
         return [next(batches) for _ in range(self._accumulation_steps)]
 
     def _accumulate(self, micro_batches: list[Any]) -> StepOutcome:
-        if len(micro_batches) == 1:
-            loss = self._loss(micro_batches[0])
-            self._backward(loss.value)
-            return StepOutcome(loss.value.detach(), loss.metrics, loss.size)
-        return self._accumulate_weighted(micro_batches)
-
-    def _accumulate_weighted(self, micro_batches: list[Any]) -> StepOutcome:
+        """Add up the gradients of the mean loss over all samples."""
         weights = batch_weights(micro_batches)
         losses: list[Loss] = []
         for batch, weight in zip(micro_batches, weights, strict=True):
             loss = self._loss(batch)
-            self._backward(loss.value * weight)
+            _check_differentiable(loss.value)
+            self._backward(loss.value * weight if weight != 1 else loss.value)
             losses.append(loss._replace(value=loss.value.detach()))
         return _mean(losses, weights)
 
@@ -134,35 +130,23 @@ class ScaledStep(GradientStep):
         self._scaler = scaler
 
     def __call__(self, batches: Iterator[Any]) -> StepOutcome:
-        """Do one update; a skipped one is told by the scale, which falls then and only then."""
+        """Do one update; the scale falls if the scaler skipped it, and only then.
+
+        A loss that is itself infinite or NaN does not count as skipped: no scale would help it.
+        """
         self._optimizer.zero_grad()
         outcome = self._accumulate(self._micro_batches(batches))
         if self._clip_grad is not None:
             self._scaler.unscale_(self._optimizer)
             self._clip()
-        self._scaler.step(self._optimizer)
         scale = self._scaler.get_scale()
+        self._scaler.step(self._optimizer)
         self._scaler.update()
-        return outcome._replace(skipped=self._scaler.get_scale() < scale)
+        fell = self._scaler.get_scale() < scale
+        return outcome._replace(skipped=fell and math.isfinite(outcome.loss))
 
     def _backward(self, loss: Tensor) -> None:
         self._scaler.scale(loss).backward()
-
-
-class UserStep:
-    """An update that the user's own function does from beginning to end.
-
-    Args:
-        loss: calls that function, which returns the loss.
-    """
-
-    def __init__(self, loss: LossFunction) -> None:
-        self._loss = loss
-
-    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
-        """Do one update."""
-        loss = self._loss(next(batches))
-        return StepOutcome(loss.value.detach(), loss.metrics, loss.size)
 
 
 def make_step(
@@ -203,24 +187,28 @@ def needs_closure(optimizer: Optimizer) -> bool:
     return closure is not None and closure.default is inspect.Parameter.empty
 
 
-def batch_weights(batches: list[Any]) -> list[float]:
-    """Return each batch's share of the samples; equal shares where a batch does not tell."""
-    sizes = [batch_size(batch) for batch in batches]
-    known = [size for size in sizes if size is not None]
-    if len(known) < len(sizes) or not sum(known):
-        return [1 / len(batches)] * len(batches)
-    return [size / sum(known) for size in known]
+def _check_differentiable(loss: Tensor) -> None:
+    if not loss.requires_grad:
+        raise InvalidInputError(
+            "expected a differentiable loss, got one without a gradient; compute it from the "
+            "model's outputs, without detach(), item() or no_grad()"
+        )
 
 
 def _mean(losses: list[Loss], weights: list[float]) -> StepOutcome:
+    """Return the mean of some losses and metrics; one loss comes back as it is, to the last bit."""
+
     def weighted(values: list[Any]) -> Any:
+        if len(values) == 1:
+            return values[0]
         return sum(value * weight for value, weight in zip(values, weights, strict=True))
 
-    sizes = [loss.size for loss in losses]
+    sizes = [loss.size for loss in losses if loss.size is not None]
     return StepOutcome(
         loss=weighted([loss.value for loss in losses]),
         metrics={
-            name: weighted([loss.metrics[name] for loss in losses]) for name in losses[0].metrics
+            name: weighted([loss.metrics.get(name, math.nan) for loss in losses])
+            for name in losses[0].metrics
         },
-        size=None if None in sizes else sum(sizes),  # type: ignore[arg-type]
+        size=sum(sizes) if len(sizes) == len(losses) else None,
     )

@@ -14,6 +14,8 @@ _SIGMA_PER_DIFFERENCE = math.sqrt(math.pi) / 2
 _NOISE_FLOOR = 4.0
 # The noise is read at least this often before it counts as known.
 _NOISE_STEPS = 10
+# Nor is a fall that a float32 loss can barely show: 8 of its units in the last place.
+_RESOLUTION = 2.0**-20
 
 
 class StopReason(str, Enum):
@@ -86,6 +88,9 @@ class DivergenceWatch:
         self._best = min(self._best, smoothed)
         self._last = loss
         self._count += 1
-        scale = max(self._first - self._best, _NOISE_FLOOR * self._noise)
-        diverged = self._count > 1 and smoothed - self._best > self._times * scale
+        diverged = smoothed - self._best > self._times * self._scale()
         return StopReason.DIVERGED if diverged else None
+
+    def _scale(self) -> float:
+        fall = self._first - self._best
+        return max(fall, _NOISE_FLOOR * self._noise, _RESOLUTION * abs(self._best))

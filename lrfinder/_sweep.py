@@ -127,6 +127,8 @@ class Sweep:
         self._reader = reader_for(outcome.loss.device)
         self._recording.batch_size = outcome.size
         self._recording.metrics = {name: [] for name in outcome.metrics}
+        if self._validation is not None:
+            self._validation.begin(outcome.size)
 
     def _take_in(self, arrived: list[list[float]]) -> StopReason | None:
         """Record the steps that have arrived, up to the one that ends the sweep."""

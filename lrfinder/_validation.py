@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lrfinder import _rng
-from lrfinder._errors import InvalidInputError
+from lrfinder._batch import batch_weights, head
+from lrfinder._batches import take
 from lrfinder._loss import LossFunction
-from lrfinder._step import batch_weights
 
 
 class Validation:
@@ -22,7 +22,8 @@ class Validation:
         model: evaluated in eval mode, without gradients.
         loss: evaluates a batch.
         loader: any iterable of batches; read once.
-        batches: how many of its batches are held and used, >= 1.
+        batches: how many of its batches are held and used, >= 1; None for as many samples of the
+            first as a training step has.
         every: optimizer steps from one measurement to the next, >= 1.
 
     Raises:
@@ -30,34 +31,52 @@ class Validation:
     """
 
     def __init__(
-        self, model: nn.Module, loss: LossFunction, loader: Iterable[Any], batches: int, every: int
+        self,
+        model: nn.Module,
+        loss: LossFunction,
+        loader: Iterable[Any],
+        batches: int | None,
+        every: int,
     ) -> None:
         self._model = model
         self._loss = loss
+        self._follows_training = batches is None
         self.every = every
         put_back = _rng.capture()  # a loader draws its seed from the generator of the training
-        self._batches = list(islice(loader, batches))
-        put_back()
-        if not self._batches:
-            raise InvalidInputError(
-                "expected a validation loader with at least one batch, got an empty one"
-            )
-        loss.check_batch(self._batches[0])
-        self._weights = batch_weights(self._batches)
+        try:
+            self._batches = take(loader, batches or 1)
+        finally:
+            put_back()
+
+    def begin(self, train_size: int | None) -> None:
+        """Settle the subset.
+
+        Args:
+            train_size: samples in a training step, >= 1; None where that is not known.
+        """
+        if self._follows_training and train_size is not None:
+            self._batches = [head(batch, train_size) for batch in self._batches]
 
     @torch.no_grad()
     def __call__(self) -> Tensor:
         """Return the loss, a scalar tensor on its device."""
         put_back = _rng.capture()
-        training = [module for module in self._model.modules() if module.training]
-        self._model.eval()
         try:
-            losses = [self._loss(batch).value * w for batch, w in self._weighted()]
+            with _evaluating(self._model):
+                losses = [self._loss(batch).value for batch in self._batches]
         finally:
-            for module in training:
-                module.training = True
             put_back()
-        return torch.stack(losses).sum()
+        weights = batch_weights(self._batches)
+        return torch.stack([loss * w for loss, w in zip(losses, weights, strict=True)]).sum()
 
-    def _weighted(self) -> Iterable[tuple[Any, float]]:
-        return zip(self._batches, self._weights, strict=True)
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()  # some modules do more here than to set the flag
+        for module, training in flags:
+            module.training = training

@@ -1,0 +1,101 @@
+"""One batch, whatever it is: the way to its device, its size, and its first samples."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move every tensor of a nested batch, and every object that has `.to`, to a device.
+
+    Args:
+        batch: tensors in dicts, lists, tuples or named tuples, nested as deep as you like.
+        device: where they go.
+    """
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=device.type == "cuda")
+    if callable(getattr(type(batch), "to", None)):
+        return copy.copy(batch).to(device)  # many such objects move themselves in place
+    return _map_parts(lambda part: to_device(part, device), batch)
+
+
+def batch_size(batch: Any) -> int | None:
+    """Return the number of samples in a nested batch; None if there is no tensor to tell it.
+
+    It is the length of the last tensor, or of a list of dicts with one for each sample: the
+    targets come last, and tell it also where the inputs are a list of images.
+
+    Example:
+        >>> batch_size((torch.zeros(8, 3), torch.zeros(8)))
+        8
+        >>> batch_size(([torch.zeros(3, 9, 9)] * 2, [{"boxes": torch.zeros(5, 4)}] * 2))
+        2
+    """
+    if isinstance(batch, Tensor):
+        return len(batch) if batch.dim() else None
+    if isinstance(batch, (list, tuple)) and batch and all(isinstance(p, Mapping) for p in batch):
+        return len(batch)
+    sizes = map(batch_size, reversed(list(_parts(batch))))
+    return next((size for size in sizes if size is not None), None)
+
+
+def batch_weights(batches: Sequence[Any]) -> list[float]:
+    """Return each batch's share of the samples; equal shares where a batch does not tell."""
+    sizes = [batch_size(batch) for batch in batches]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes) or not sum(known):
+        return [1 / len(batches)] * len(batches)
+    return [size / sum(known) for size in known]
+
+
+def head(batch: Any, count: int) -> Any:
+    """Return the first samples of a batch, or all of it where they cannot be told apart.
+
+    Args:
+        batch: is cut if it is made of nothing but tensors of one length.
+        count: the most samples to keep, >= 1.
+    """
+    leaves = list(_leaves(batch))
+    if not all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves):
+        return batch
+    return _cut(batch, count) if len({len(leaf) for leaf in leaves}) == 1 else batch
+
+
+def _cut(batch: Any, count: int) -> Any:
+    if isinstance(batch, Tensor):
+        return batch[:count]
+    return _map_parts(lambda part: _cut(part, count), batch)
+
+
+def _parts(batch: Any) -> Iterator[Any]:
+    if isinstance(batch, Mapping):
+        return iter(batch.values())
+    return iter(batch) if isinstance(batch, (list, tuple)) else iter(())
+
+
+def _leaves(batch: Any) -> Iterator[Any]:
+    if not isinstance(batch, (Mapping, list, tuple)):
+        yield batch
+    for part in _parts(batch):
+        yield from _leaves(part)
+
+
+def _map_parts(function: Callable[[Any], Any], batch: Any) -> Any:
+    """Apply a function to what a dict, list or tuple holds; anything else stays as it is."""
+    if isinstance(batch, Mapping):
+        parts = {key: function(value) for key, value in batch.items()}
+        if type(batch) is dict or not isinstance(batch, MutableMapping):
+            return parts
+        like = copy.copy(batch)  # a class of its own may have attributes that the step reads
+        like.update(parts)
+        return like
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*map(function, batch))
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(map(function, batch))
+    return batch
