@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
+from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
 from lrfinder.schedules._groups import floor, group_rates, require_one_floor, starting_at
-from lrfinder.schedules._sizes import count, resolve_total_steps
+from lrfinder.schedules._sizes import resolve_total_steps
 from lrfinder.suggestion._suggestion import Suggestion
 
 
@@ -47,7 +48,8 @@ def cosine_warm_restarts(
         section 3.
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
-    first_cycle = count("first_cycle", first_cycle)
+    check_count("first_cycle", first_cycle)
+    check_count("cycle_mult", cycle_mult)
     if first_cycle > steps:
         raise InvalidInputError(
             f"expected first_cycle of at most the {steps} steps of the training, got "
@@ -57,6 +59,4 @@ def cosine_warm_restarts(
     floor(min_lr, max(lrs))
     require_one_floor(min_lr, lrs, "min_lr=0")
     with starting_at(optimizer, lrs):
-        return CosineAnnealingWarmRestarts(
-            optimizer, first_cycle, count("cycle_mult", cycle_mult), min_lr
-        )
+        return CosineAnnealingWarmRestarts(optimizer, first_cycle, cycle_mult, min_lr)

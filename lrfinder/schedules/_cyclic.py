@@ -7,10 +7,11 @@ from typing import Literal
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR
 
+from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
 from lrfinder.schedules._groups import fraction, group_rates, positive, starting_at
 from lrfinder.schedules._momentum import cycled_momentum
-from lrfinder.schedules._sizes import count, require_shorter, resolve_total_steps
+from lrfinder.schedules._sizes import require_shorter, resolve_total_steps
 from lrfinder.suggestion._suggestion import Suggestion
 
 
@@ -59,10 +60,10 @@ def cyclic(
         bounds, section 3.2 for the length of a cycle.
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
-    step_size_up = count("step_size_up", step_size_up)
+    check_count("step_size_up", step_size_up)
     require_shorter("step_size_up", step_size_up, steps, "the rate would never reach its peak")
     if step_size_down is not None:
-        step_size_down = count("step_size_down", step_size_down)
+        check_count("step_size_down", step_size_down)
     lower, upper = _bounds(lr, min_lr)
     base_lrs = group_rates(optimizer, lr, lower)
     max_lrs = group_rates(optimizer, lr, upper)
@@ -80,8 +81,8 @@ def cyclic(
 
 
 def _bounds(lr: Suggestion | float, min_lr: float | None) -> tuple[float, float]:
-    lower, upper = (lr.min_lr, lr.max_lr) if isinstance(lr, Suggestion) else (min_lr, float(lr))
-    lower = lower if min_lr is None else min_lr
+    upper = positive("lr", lr.max_lr if isinstance(lr, Suggestion) else lr)
+    lower = lr.min_lr if isinstance(lr, Suggestion) and min_lr is None else min_lr
     if lower is None:
         raise InvalidInputError(
             f"expected min_lr beside the plain rate {upper:g}, which is the upper bound, got none; "

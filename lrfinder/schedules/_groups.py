@@ -122,18 +122,28 @@ def unchanged_on_error(optimizer: Optimizer) -> Iterator[None]:
         raise
 
 
+def set_starting_rates(optimizer: Optimizer, lrs: Sequence[float]) -> None:
+    """Give the groups the rates that the next scheduler starts from.
+
+    Args:
+        optimizer: its groups are changed.
+        lrs: one rate per group, >= 0.
+    """
+    set_learning_rates(optimizer, lrs)
+    for group, lr in zip(optimizer.param_groups, lrs, strict=True):
+        # torch keeps the `initial_lr` of an earlier scheduler, and would start from it. A float
+        # also never shares memory with a Tensor rate that is filled in place.
+        group["initial_lr"] = lr
+
+
 @contextmanager
 def starting_at(optimizer: Optimizer, lrs: Sequence[float]) -> Iterator[None]:
-    """Give the groups the rates that a scheduler built in the block starts from.
+    """Set the rates that a scheduler built in the block starts from; undo it if that fails.
 
     Args:
         optimizer: back as it was if the block raises.
         lrs: one rate per group, >= 0.
     """
     with unchanged_on_error(optimizer):
-        set_learning_rates(optimizer, lrs)
-        for group, lr in zip(optimizer.param_groups, lrs, strict=True):
-            # torch keeps the `initial_lr` of an earlier scheduler, and would start from it. A
-            # float also never shares memory with a Tensor rate that is filled in place.
-            group["initial_lr"] = lr
+        set_starting_rates(optimizer, lrs)
         yield

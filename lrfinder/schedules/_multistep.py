@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import MultiStepLR
 
+from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
 from lrfinder.schedules._groups import fraction, group_rates, starting_at
-from lrfinder.schedules._sizes import count, require_shorter, resolve_total_steps
+from lrfinder.schedules._sizes import require_shorter, resolve_total_steps
 from lrfinder.suggestion._suggestion import Suggestion
 
 
@@ -46,8 +47,9 @@ def multistep(
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     if not milestones:
         raise InvalidInputError("expected at least one milestone, got none; use `constant` instead")
-    at = [count("milestones", milestone) for milestone in milestones]
-    require_shorter("milestones", max(at), steps, "the last drop would never come")
+    for milestone in milestones:
+        check_count("milestones", milestone)
+    require_shorter("milestones", max(milestones), steps, "the last drop would never come")
     fraction("gamma", gamma)
     with starting_at(optimizer, group_rates(optimizer, lr)):
-        return MultiStepLR(optimizer, at, gamma)
+        return MultiStepLR(optimizer, milestones, gamma)

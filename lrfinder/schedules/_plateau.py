@@ -7,9 +7,9 @@ from typing import Literal
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
 from lrfinder.schedules._groups import floor, group_rates, starting_at
-from lrfinder.schedules._sizes import count
 from lrfinder.suggestion._suggestion import Suggestion
 
 
@@ -37,7 +37,7 @@ def reduce_on_plateau(
         mode: whether a lower or a higher metric is better.
         factor: factor of each reduction, in (0, 1).
         patience: evaluations without a better metric that are waited for, >= 0.
-        cooldown: evaluations after a reduction that do not count, >= 0.
+        cooldown: evaluations after a reduction that do not >= 0.
         min_lr: floor for the largest group, in [0, lr]; the others' are in the groups' ratios.
 
     Raises:
@@ -49,6 +49,8 @@ def reduce_on_plateau(
     """
     if not 0 < factor < 1:
         raise InvalidInputError(f"expected factor between 0 and 1, got factor={factor}")
+    check_count("patience", patience, at_least=0)
+    check_count("cooldown", cooldown, at_least=0)
     lrs = group_rates(optimizer, lr)
     lowest = floor(min_lr, max(lrs))
     with starting_at(optimizer, lrs):
@@ -56,8 +58,8 @@ def reduce_on_plateau(
             optimizer,
             mode=mode,
             factor=factor,
-            patience=count("patience", patience, at_least=0),
-            cooldown=count("cooldown", cooldown, at_least=0),
+            patience=patience,
+            cooldown=cooldown,
             min_lr=[lowest * rate for rate in lrs],
             eps=0.0,  # torch's 1e-8 would leave a group with a small rate behind the others
         )

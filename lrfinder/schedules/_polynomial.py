@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from lrfinder._checks import check_count
 from lrfinder.schedules._groups import floor, group_rates, positive, starting_at
-from lrfinder.schedules._sizes import count, require_shorter, resolve_total_steps
+from lrfinder.schedules._sizes import require_shorter, resolve_total_steps
 from lrfinder.suggestion._suggestion import Suggestion
 
 
@@ -87,16 +88,18 @@ def polynomial(
         curve at step 0 whatever the warm-up; `power=0.9`.
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
-    lrs = group_rates(optimizer, lr)
-    factor = PolynomialFactor(
-        power=positive("power", power),
-        warmup_steps=count("warmup_steps", warmup_steps, at_least=0),
-        total_steps=steps,
-        floor=floor(min_lr, max(lrs)),
-        step_size=count("step_size", step_size),
-    )
+    check_count("warmup_steps", warmup_steps, at_least=0)
+    check_count("step_size", step_size)
     require_shorter("warmup_steps", warmup_steps, steps, "the rate would never leave its warm-up")
     if steps > 1:
         require_shorter("step_size", step_size, steps, "the rate would never move")
+    lrs = group_rates(optimizer, lr)
+    factor = PolynomialFactor(
+        power=positive("power", power),
+        warmup_steps=warmup_steps,
+        total_steps=steps,
+        floor=floor(min_lr, max(lrs)),
+        step_size=step_size,
+    )
     with starting_at(optimizer, lrs):
         return LambdaLR(optimizer, factor)

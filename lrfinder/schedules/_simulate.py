@@ -10,9 +10,9 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
 from lrfinder._param_groups import learning_rates
-from lrfinder.schedules._sizes import count
 
 Schedule = Callable[[Optimizer], LRScheduler]
 
@@ -55,6 +55,7 @@ def rates(schedule: Schedule, optimizer: Optimizer, total_steps: int) -> list[li
     >>> rates(lambda sgd: step(sgd, 0.5, step_size=2, gamma=0.5, total_steps=6), sgd, 6)
     [[0.5, 0.5, 0.25, 0.25, 0.125, 0.125]]
     """
+    check_count("total_steps", total_steps)
     stand_in = _StandIn(optimizer)
     scheduler = schedule(stand_in)
     if scheduler.optimizer is not stand_in:
@@ -63,7 +64,7 @@ def rates(schedule: Schedule, optimizer: Optimizer, total_steps: int) -> list[li
             "optimizer; write `lambda optimizer: cosine(optimizer, ...)`"
         )
     history = [learning_rates(stand_in)]
-    for _ in range(count("total_steps", total_steps) - 1):
+    for _ in range(total_steps - 1):
         stand_in.step()
         _advance(scheduler)
         history.append(learning_rates(stand_in))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import operator
-
 import torch
 
+from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
 
 # Below float32's spacing relative to the first rate, a step that once moved a weight by its own
@@ -29,30 +28,17 @@ def resolve_total_steps(
     >>> resolve_total_steps(None, epochs=10, steps_per_epoch=391)
     3910
     """
-    in_steps = total_steps is not None
-    in_epochs = epochs is not None and steps_per_epoch is not None
-    halves = (epochs is not None) + (steps_per_epoch is not None)
-    if in_steps == in_epochs or halves == 1:
-        raise InvalidInputError(
-            "expected either total_steps, or epochs with steps_per_epoch, got "
-            f"total_steps={total_steps}, epochs={epochs}, steps_per_epoch={steps_per_epoch}"
-        )
-    if total_steps is not None:
-        return count("total_steps", total_steps)
-    return count("epochs", epochs) * count("steps_per_epoch", steps_per_epoch)
-
-
-def count(name: str, value: object, at_least: int = 1) -> int:
-    """Return `value` as an int, or say which argument is not a whole number >= `at_least`."""
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = at_least - 1
-    if number < at_least:
-        raise InvalidInputError(
-            f"expected a whole number >= {at_least} for {name}, got {name}={value!r}"
-        )
-    return number
+    if total_steps is not None and epochs is None and steps_per_epoch is None:
+        check_count("total_steps", total_steps)
+        return total_steps
+    if total_steps is None and epochs is not None and steps_per_epoch is not None:
+        check_count("epochs", epochs)
+        check_count("steps_per_epoch", steps_per_epoch)
+        return epochs * steps_per_epoch
+    raise InvalidInputError(
+        "expected either total_steps, or epochs with steps_per_epoch, got "
+        f"total_steps={total_steps}, epochs={epochs}, steps_per_epoch={steps_per_epoch}"
+    )
 
 
 def require_shorter(name: str, steps: int, total_steps: int, otherwise: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import StepLR
 
+from lrfinder._checks import check_count
 from lrfinder.schedules._groups import fraction, group_rates, starting_at
 from lrfinder.schedules._sizes import (
-    count,
     require_not_ended,
     require_shorter,
     resolve_total_steps,
@@ -48,7 +48,7 @@ def step(
         divided by 10 at each drop, torch's default as well.
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
-    step_size = count("step_size", step_size)
+    check_count("step_size", step_size)
     require_shorter("step_size", step_size, steps, "the rate would never drop")
     left = fraction("gamma", gamma) ** ((steps - 1) // step_size)
     require_not_ended(f"step_size={step_size} with gamma={gamma}", left, steps)

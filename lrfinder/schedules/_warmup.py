@@ -15,9 +15,11 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
+from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
-from lrfinder.schedules._groups import fraction, group_rates, starting_at
-from lrfinder.schedules._sizes import count, require_shorter, resolve_total_steps
+from lrfinder._param_groups import learning_rates
+from lrfinder.schedules._groups import fraction, group_rates, set_starting_rates, starting_at
+from lrfinder.schedules._sizes import require_shorter, resolve_total_steps
 from lrfinder.suggestion._suggestion import Suggestion
 
 
@@ -65,7 +67,7 @@ def warmup(
         section 2.2: gradual warm-up.
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
-    warmup_steps = count("warmup_steps", warmup_steps)
+    check_count("warmup_steps", warmup_steps)
     require_shorter("warmup_steps", warmup_steps, steps, "the rate would never leave its warm-up")
     fraction("start_factor", start_factor)
     if "total_steps" in inspect.signature(then).parameters:
@@ -73,6 +75,8 @@ def warmup(
     with starting_at(optimizer, group_rates(optimizer, lr)):
         following = then(optimizer, lr, **settings)
         _require_startable(following, start_factor, warmup_steps)
+        # Where its first factor is not 1 it starts elsewhere than at its base rates.
+        set_starting_rates(optimizer, learning_rates(optimizer))
         rise = LinearLR(optimizer, start_factor, total_iters=warmup_steps)
         return SequentialLR(optimizer, [rise, following], [warmup_steps])
 

@@ -10,9 +10,10 @@ from typing import Literal
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
 from lrfinder.schedules._groups import floor, group_rates, starting_at
-from lrfinder.schedules._sizes import count, resolve_total_steps
+from lrfinder.schedules._sizes import resolve_total_steps
 from lrfinder.suggestion._suggestion import Suggestion
 
 # From the fraction of the decay that is done, in [0, 1], to what is left of the rate.
@@ -93,21 +94,23 @@ def wsd(
         durations, section 3: a short decay is enough; the shape 1 - sqrt.
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
+    check_count("warmup_steps", warmup_steps, at_least=0)
+    check_count("decay_steps", decay_steps)
     if decay not in _DECAYS:
         raise InvalidInputError(f"expected decay to be one of {sorted(_DECAYS)}, got {decay!r}")
-    lrs = group_rates(optimizer, lr)
-    factor = WsdFactor(
-        warmup_steps=count("warmup_steps", warmup_steps, at_least=0),
-        decay_steps=count("decay_steps", decay_steps),
-        total_steps=steps,
-        decay=decay,
-        floor=floor(min_lr, max(lrs)),
-    )
     if warmup_steps + decay_steps > steps:
         raise InvalidInputError(
             f"expected warm-up and decay to fit into the {steps} steps of the training, got "
             f"warmup_steps={warmup_steps} + decay_steps={decay_steps} = "
             f"{warmup_steps + decay_steps}"
         )
+    lrs = group_rates(optimizer, lr)
+    factor = WsdFactor(
+        warmup_steps=warmup_steps,
+        decay_steps=decay_steps,
+        total_steps=steps,
+        decay=decay,
+        floor=floor(min_lr, max(lrs)),
+    )
     with starting_at(optimizer, lrs):
         return LambdaLR(optimizer, factor)
