@@ -1,30 +1,51 @@
-"""The rate at the steepest fall of the curve."""
+"""The rate at the steepest fall of the curve, seen at the scale of the whole fall."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from lrfinder._result import Curve
-from lrfinder.suggestion._descent import find_descent
+from lrfinder._smoothing import gaussian_slope
+from lrfinder.suggestion._descent import Descent, find_descent
 from lrfinder.suggestion._rule import Reading
+
+# Width of the slope's window as a share of the steps between 10 % and 90 % of the fall: wide
+# enough that no local wiggle of a long descent outdoes the whole, narrow enough to see its centre.
+_SHARE_OF_FALL = 0.25
+# A fall within a step or two still needs neighbours to take a slope from.
+_NARROWEST = 1.0
 
 
 def steepest(curve: Curve) -> Reading:
     """Return the rate at which the loss falls fastest, left of its minimum.
 
+    The slope is taken against log(lr) on an exponential sweep and against lr on a linear one: in
+    both the points are evenly spaced, so it is the slope per step. Its window is as wide as the
+    descent asks for, so the answer neither follows a wiggle of the noise nor moves when the same
+    descent is swept in more steps. What rises beyond the minimum is cut at the height of the
+    start, so that an explosion cannot lean into the window.
+
+    Raises:
+        NoSuggestionError: if there is no descent.
+
     References:
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
-        section 3.3.
+        section 3.3, for the descent as the range of useful rates; the window is our own.
     """
-    descent = find_descent(curve, width=2.0)
-    slope = descent.slope
-    if curve.step_mode == "linear":
-        slope = slope / np.gradient(descent.lr)
-    at = int(np.argmin(slope[: descent.minimum + 1]))
+    descent = find_descent(curve)
+    at = steepest_index(descent)
     return Reading(
         lr=float(descent.lr[at]),
         max_lr=float(descent.lr[descent.minimum]),
         why=(
-            f"the loss falls fastest there, before its minimum at {descent.lr[descent.minimum]:.1e}"
+            f"the loss falls fastest there, on its way from {descent.top:.3g} to "
+            f"{descent.loss[descent.minimum]:.3g} at lr={descent.lr[descent.minimum]:.1e}"
         ),
     )
+
+
+def steepest_index(descent: Descent) -> int:
+    """Return the index of the steepest fall."""
+    width = max(_NARROWEST, _SHARE_OF_FALL * descent.points)
+    slope = gaussian_slope(np.minimum(descent.raw, descent.top), width)
+    return int(np.argmin(slope[: descent.minimum + 1]))
