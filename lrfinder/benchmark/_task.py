@@ -113,7 +113,7 @@ def train(problem: Problem, lr: float, schedule: Schedule, steps: int) -> bool:
         if not math.isfinite(loss.item()):
             return False
         problem.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         problem.optimizer.step()
         scheduler.step()
     return True

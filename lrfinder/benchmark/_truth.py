@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lrfinder._errors import InvalidInputError
 from lrfinder.benchmark._task import Schedule
 
 Record = dict[str, Any]
@@ -44,7 +45,7 @@ class Truth:
     def __post_init__(self) -> None:
         final, initial = np.asarray(self.final, float), np.asarray(self.initial, float)
         if final.shape != (len(initial), len(self.log10_lrs)):
-            raise ValueError(
+            raise InvalidInputError(
                 f"expected final losses of shape {(len(initial), len(self.log10_lrs))}, "
                 f"(seeds, rates), got {final.shape}"
             )

@@ -66,7 +66,9 @@ def _modules() -> data.Split:
     for label, module in enumerate(data.MODULES):
         windows = data.encoded(data.source((module,))).unfold(0, 200, 50)
         hashed = (windows[:, :-1] * 31 + windows[:, 1:] * 17) % 512
-        pieces.append(nn.functional.one_hot(hashed, 512).sum(dim=1).float().sqrt())
+        counts = torch.zeros(len(windows), 512)
+        counts.scatter_add_(1, hashed, torch.ones_like(hashed, dtype=torch.float32))
+        pieces.append(counts.sqrt())
         labels.append(torch.full((len(windows),), label))
     return data.shuffled_split(torch.cat(pieces), torch.cat(labels), 2000)
 
