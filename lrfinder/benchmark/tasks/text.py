@@ -64,7 +64,7 @@ def _modules() -> data.Split:
     """Pairs of characters in pieces of source, as square roots of counts; the module's index."""
     pieces, labels = [], []
     for label, module in enumerate(data.MODULES):
-        windows = data.encoded(data.source((module,))).unfold(0, 200, 50)
+        windows = data.encoded(data.source((module,))).unfold(0, 200, 200)
         hashed = (windows[:, :-1] * 31 + windows[:, 1:] * 17) % 512
         counts = torch.zeros(len(windows), 512)
         counts.scatter_add_(1, hashed, torch.ones_like(hashed, dtype=torch.float32))
@@ -87,7 +87,7 @@ TASKS = [
         language_model(
             lambda: Recurrent(nn.GRU, 96), lambda m: torch.optim.Adam(m.parameters()), 32, 32
         ),
-        200, "character language model", "GRU", "Adam", 32, -5.0, 0.0, long=True,
+        200, "character language model", "GRU", "Adam", 32, -5.0, 0.0,
     ),
     Task(
         "text-lstm-momentum",
@@ -107,7 +107,6 @@ TASKS = [
             16, 48,
         ),
         250, "character language model", "transformer", "AdamW", 16, -5.0, -0.5,
-        long=True,
     ),
     Task(
         "text-transformer-muon",
