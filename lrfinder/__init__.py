@@ -24,6 +24,7 @@ from lrfinder._errors import (
     SweepError,
 )
 from lrfinder._finder import LRFinder
+from lrfinder._plot import plot
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot import preserve_state
 from lrfinder._stopping import StopReason
@@ -44,5 +45,6 @@ __all__ = [
     "Suggestion",
     "SweepError",
     "__version__",
+    "plot",
     "preserve_state",
 ]

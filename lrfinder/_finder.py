@@ -214,9 +214,22 @@ class LRFinder:
         """
         return self.result.suggest(method, on=on, maximize=maximize)
 
-    def plot(self, **options: Any) -> Axes:
-        """Draw the last range test and return the Axes; see `lrfinder.plot` for the options."""
-        return self.result.plot(**options)
+    def plot(
+        self,
+        skip_start: int = 0,
+        skip_end: int = 0,
+        log_lr: bool | None = None,
+        show_lr: float | None = None,
+        ax: Axes | None = None,
+        *,
+        suggestion: Suggestion | None = None,
+    ) -> Axes:
+        """Draw the last range test and return the Axes; `lrfinder.plot` tells the arguments.
+
+        Raises:
+            NoResultError: before any range test.
+        """
+        return self.result.plot(skip_start, skip_end, log_lr, show_lr, ax, suggestion=suggestion)
 
     @property
     def result(self) -> RangeTestResult:

@@ -159,11 +159,28 @@ class RangeTestResult:
 
         return suggest(self, method, on=on, maximize=maximize)
 
-    def plot(self, **options: Any) -> Axes:
-        """Draw the curve; see `lrfinder.plot` for the options. Never shows it."""
+    def plot(
+        self,
+        skip_start: int = 0,
+        skip_end: int = 0,
+        log_lr: bool | None = None,
+        show_lr: float | None = None,
+        ax: Axes | None = None,
+        *,
+        suggestion: Suggestion | None = None,
+    ) -> Axes:
+        """Draw the curve and return the Axes, never shown; `lrfinder.plot` tells the arguments."""
         from lrfinder._plot import plot
 
-        return plot(self, **options)
+        return plot(
+            self,
+            skip_start,
+            skip_end,
+            log_lr=log_lr,
+            show_lr=show_lr,
+            ax=ax,
+            suggestion=suggestion,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return every number as plain lists and strings, with a format version."""
