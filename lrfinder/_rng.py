@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ def capture() -> Callable[[], object]:
 
     An accelerator that has not been used yet is left alone: to ask it for its state would start it.
     """
-    calls = [_python(), _numpy(), _torch_cpu(), *_accelerator()]
+    calls = [_python(), _numpy(), _torch_cpu(), *_accelerators()]
 
     def put_back() -> None:
         for call in calls:
@@ -35,8 +35,10 @@ def capture_generator(generator: Any) -> Callable[[], object]:
         bits, numpy_state = generator.bit_generator, generator.bit_generator.state
         return lambda: setattr(bits, "state", numpy_state)
     if isinstance(generator, np.random.RandomState):
-        legacy_state = generator.get_state()
+        legacy_state = generator.get_state(legacy=False)
         return lambda: generator.set_state(legacy_state)
+    if isinstance(generator, random.SystemRandom):
+        return lambda: None  # reads the entropy of the system: there is no state
     python_state = generator.getstate()
     return lambda: generator.setstate(python_state)
 
@@ -47,7 +49,7 @@ def _python() -> Callable[[], object]:
 
 
 def _numpy() -> Callable[[], object]:
-    state = np.random.get_state()  # noqa: NPY002 - the global generator is what users seed
+    state = np.random.get_state(legacy=False)  # noqa: NPY002 - the global one is what users seed
     return lambda: np.random.set_state(state)  # noqa: NPY002
 
 
@@ -56,15 +58,13 @@ def _torch_cpu() -> Callable[[], object]:
     return lambda: torch.set_rng_state(state)
 
 
-def _accelerator() -> list[Callable[[], object]]:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return [_devices(torch.cuda)]
-    if hasattr(torch, "xpu") and torch.xpu.is_available() and torch.xpu.is_initialized():
-        return [_devices(torch.xpu)]
+def _accelerators() -> Iterator[Callable[[], object]]:
+    for module in (torch.cuda, getattr(torch, "xpu", None)):
+        if module is not None and module.is_available() and module.is_initialized():
+            yield _devices(module)
     if torch.backends.mps.is_available():
         state = torch.mps.get_rng_state()
-        return [lambda: torch.mps.set_rng_state(state)]
-    return []
+        yield lambda: torch.mps.set_rng_state(state)
 
 
 def _devices(module: Any) -> Callable[[], object]:

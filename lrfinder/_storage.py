@@ -5,30 +5,33 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import torch
 from torch import Tensor
 
+from lrfinder._containers import PutBack
 from lrfinder._errors import InvalidInputError, SnapshotError
+from lrfinder._tensors import Region
 
 Where = str | os.PathLike[str]
-PutBack = Callable[[], object]
 
 # Bytes moved at once between a tensor and the file: bounds the host memory that disk needs.
 _CHUNK = 8 * 2**20
+_ELSEWHERE = "name another directory or use snapshot='memory'"
 
 
 class Storage(Protocol):
-    """Keeps copies of tensors."""
+    """Keeps copies of memory."""
 
     def reserve(self, size: int) -> None:
         """Make sure that `size` bytes fit, before the first of them is kept."""
 
-    def keep(self, tensor: Tensor) -> PutBack:
-        """Copy `tensor` now; the returned call copies the values back into the same memory."""
+    def keep(self, region: Region) -> PutBack:
+        """Copy the bytes now; the returned call copies them back."""
 
     def close(self) -> None:
         """Forget every copy."""
@@ -47,7 +50,8 @@ def open_storage(where: Where) -> Storage:
     if where == "memory":
         return MemoryStorage()
     if where == "disk":
-        return DiskStorage(Path(tempfile.gettempdir()))
+        with _explained("expected a temporary directory for the snapshot, got none"):
+            return DiskStorage(Path(tempfile.gettempdir()))
     if isinstance(where, os.PathLike):
         return DiskStorage(Path(where))
     raise InvalidInputError(
@@ -61,14 +65,10 @@ class MemoryStorage:
     def reserve(self, size: int) -> None:
         """Accept any size: running out of memory raises by itself, before anything changed."""
 
-    def keep(self, tensor: Tensor) -> PutBack:
-        """Copy `tensor` now; the returned call copies the values back into the same memory."""
-        copy = tensor.clone() if tensor.device.type == "cpu" else tensor.to("cpu", copy=True)
-
-        def put_back() -> None:
-            tensor.copy_(copy)
-
-        return put_back
+    def keep(self, region: Region) -> PutBack:
+        """Copy the bytes now; the returned call copies them back."""
+        copied = region.bytes().to("cpu", copy=True)
+        return lambda: region.bytes().copy_(copied)
 
     def close(self) -> None:
         """Do nothing: the copies go with the calls that hold them."""
@@ -90,50 +90,27 @@ class DiskStorage:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._end = 0
-        try:
+        with _explained(f"expected a writable directory for the snapshot, got '{directory}'"):
             self._file: BinaryIO = tempfile.TemporaryFile(  # noqa: SIM115 - closed by close()
                 dir=directory, prefix="lrfinder-", buffering=0
             )
-        except OSError as error:
-            raise SnapshotError(
-                f"expected a writable directory for the snapshot, got {str(directory)!r} "
-                f"({error.strerror}); name another one or use snapshot='memory'"
-            ) from error
 
     def reserve(self, size: int) -> None:
         """Make sure that `size` bytes fit, before the first of them is kept."""
         free = shutil.disk_usage(self._directory).free
         if size > free:
-            self.close()
             raise SnapshotError(
                 f"expected {size / 2**20:.0f} MiB for the snapshot, got {free / 2**20:.0f} MiB "
-                f"free in {str(self._directory)!r}; free some, name another directory or use "
-                "snapshot='memory'"
+                f"free in '{self._directory}'; free some, {_ELSEWHERE}"
             )
 
-    def keep(self, tensor: Tensor) -> PutBack:
-        """Copy `tensor` now; the returned call copies the values back into the same memory."""
+    def keep(self, region: Region) -> PutBack:
+        """Copy the bytes now; the returned call copies them back."""
         start = self._end
-        try:
-            for piece in _pieces(_as_bytes(tensor)):
+        with _explained(f"expected room for the snapshot in '{self._directory}', got none"):
+            for piece in region.bytes().split(_CHUNK):
                 self._write(piece.cpu())
-        except OSError as error:
-            self.close()
-            raise SnapshotError(
-                f"expected to write the snapshot to {str(self._directory)!r}, got "
-                f"{error.strerror}; name another directory or use snapshot='memory'"
-            ) from error
-
-        def put_back() -> None:
-            self._file.seek(start)
-            if tensor.is_contiguous():
-                self._read_into(_as_bytes(tensor))
-            else:
-                values = torch.empty_like(tensor, memory_format=torch.contiguous_format)
-                self._read_into(_as_bytes(values))
-                tensor.copy_(values)
-
-        return put_back
+        return lambda: self._read_into(region, start)
 
     def close(self) -> None:
         """Forget every copy."""
@@ -146,20 +123,28 @@ class DiskStorage:
             self._end += written
             content = content[written:]
 
-    def _read_into(self, target: Tensor) -> None:
-        for piece in _pieces(target):
-            host = piece if piece.device.type == "cpu" else torch.empty_like(piece, device="cpu")
-            content = host.numpy().data
-            while content:
-                content = content[self._file.readinto(content) :]  # type: ignore[attr-defined]
-            if host is not piece:
+    def _read_into(self, region: Region, start: int) -> None:
+        self._file.seek(start)
+        for piece in region.bytes().split(_CHUNK):
+            if piece.device.type == "cpu":
+                self._fill(piece)
+            else:
+                host = torch.empty_like(piece, device="cpu")
+                self._fill(host)
                 piece.copy_(host)
 
+    def _fill(self, host: Tensor) -> None:
+        content = host.numpy().data
+        while content:
+            read = self._file.readinto(content)  # type: ignore[attr-defined]
+            if not read:
+                raise SnapshotError("expected the whole snapshot on disk, got a truncated file")
+            content = content[read:]
 
-def _as_bytes(tensor: Tensor) -> Tensor:
-    """Return the values as a flat tensor of bytes; no copy where they lie in one piece."""
-    return tensor.contiguous().view(-1).view(torch.uint8)
 
-
-def _pieces(flat: Tensor) -> tuple[Tensor, ...]:
-    return flat.split(_CHUNK) if flat.numel() else ()
+@contextmanager
+def _explained(problem: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SnapshotError(f"{problem} ({error.strerror}); {_ELSEWHERE}") from error
