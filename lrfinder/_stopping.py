@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections import deque
 from enum import Enum
 
 from lrfinder._errors import InvalidInputError
@@ -57,7 +59,8 @@ class DivergenceWatch:
 
     The rise above the best smoothed loss is compared with the fall from the first loss to the
     best, or with the noise where there was no fall. A comparison with the best loss itself would
-    stop at once on losses near or below zero, and would change when a constant is added.
+    stop at once on losses near or below zero, and would change when a constant is added. The
+    median of the last three losses is what is smoothed, so that one odd batch counts for nothing.
 
     Args:
         smooth_f: weight of a new loss in the smoothed one, in [0, 1).
@@ -68,7 +71,8 @@ class DivergenceWatch:
         self._smooth_f = smooth_f
         self._times = diverge_th - 1
         self._count = 0
-        self._first = self._best = self._last = 0.0
+        self._recent: deque[float] = deque(maxlen=3)
+        self._first = self._best = 0.0
         self._smoothed: float | None = None
         self._differences = 0.0
         self._noise = 0.0
@@ -77,16 +81,16 @@ class DivergenceWatch:
         """Take the loss of one step in; return the reason to stop, or None to go on."""
         if not math.isfinite(loss):
             return StopReason.NON_FINITE
-        smoothed = self._smoothed = ema_step(self._smoothed, loss, self._smooth_f)
+        self._differences += abs(loss - self._recent[-1]) if self._recent else 0.0
+        self._recent.append(loss)
+        level = statistics.median(self._recent)
+        smoothed = self._smoothed = ema_step(self._smoothed, level, self._smooth_f)
         if self._count == 0:
             self._first = self._best = smoothed
-        else:
-            self._differences += abs(loss - self._last)
         if smoothed <= self._best or self._count <= _NOISE_STEPS:
             # Read while the curve is sane: at divergence the differences are the divergence.
             self._noise = _SIGMA_PER_DIFFERENCE * self._differences / max(self._count, 1)
         self._best = min(self._best, smoothed)
-        self._last = loss
         self._count += 1
         diverged = smoothed - self._best > self._times * self._scale()
         return StopReason.DIVERGED if diverged else None
