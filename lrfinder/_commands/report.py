@@ -1,0 +1,114 @@
+"""From a training task to a curve in two files and a suggestion on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from lrfinder._commands.errors import CommandError
+from lrfinder._commands.options import check_bounds
+from lrfinder._finder import LRFinder
+from lrfinder._loss import Criterion
+from lrfinder._result import RangeTestResult
+
+_NAME = "lr_finder"
+
+
+def sweep_and_report(
+    model: nn.Module,
+    optimizer: Optimizer,
+    criterion: Criterion | None,
+    train_loader: Iterable[Any],
+    val_loader: Iterable[Any] | None = None,
+    *,
+    arguments: argparse.Namespace,
+) -> None:
+    """Run the range test, write its files, then print the suggestion and why it was chosen.
+
+    Args:
+        model: as for `LRFinder`.
+        optimizer: as for `LRFinder`.
+        criterion: as for `LRFinder`.
+        train_loader: as for `LRFinder.range_test`.
+        val_loader: as for `LRFinder.range_test`.
+        arguments: what `add_sweep_options` parsed.
+
+    Raises:
+        NoSuggestionError: if the curve names no rate; its files are there all the same.
+        CommandError: if they cannot be written.
+    """
+    check_bounds(arguments.start_lr, arguments.end_lr)
+    _make_directory(arguments.output)
+    result = LRFinder(model, optimizer, criterion).range_test(
+        train_loader,
+        val_loader,
+        start_lr=arguments.start_lr,
+        end_lr=arguments.end_lr,
+        num_iter=arguments.num_iter,
+        step_mode=arguments.step_mode,
+    )
+    if not _is_first_process():
+        return
+    files = _write(result, arguments.output)
+    try:
+        print(_suggestion(result))
+    finally:
+        print(f"Files:         {', '.join(map(str, files))}")
+
+
+def draw(result: RangeTestResult, path: Path) -> None:
+    """Write the picture of a result, in the format that the file's suffix names.
+
+    Raises:
+        CommandError: if the file cannot be written.
+    """
+    from matplotlib.figure import Figure  # without pyplot, no display is asked for
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    result.plot(ax=figure.subplots())
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise CommandError(f"could not write {path}: {error.strerror}") from None
+
+
+def _suggestion(result: RangeTestResult) -> str:
+    suggestion = result.suggest()
+    return "\n".join(
+        (
+            f"Suggested lr:  {suggestion.lr:.2e}",
+            f"Why:           {suggestion.why} (rule: {suggestion.method})",
+            f"Cyclic bounds: {suggestion.min_lr:.2e} to {suggestion.max_lr:.2e}",
+            f"The sweep:     {len(result)} steps from {result.lr[0]:.1e} to {result.lr[-1]:.1e}. "
+            f"{result.stop_reason.sentence}",
+        )
+    )
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"could not make the directory {path}: {error.strerror}") from None
+
+
+def _write(result: RangeTestResult, directory: Path) -> list[Path]:
+    picture, numbers = directory / f"{_NAME}.png", directory / f"{_NAME}.json"
+    try:
+        result.save(numbers)
+    except OSError as error:
+        raise CommandError(f"could not write {numbers}: {error.strerror}") from None
+    draw(result, picture)
+    return [picture, numbers]
+
+
+def _is_first_process() -> bool:
+    from torch import distributed
+
+    grouped = distributed.is_available() and distributed.is_initialized()
+    return not grouped or distributed.get_rank() == 0

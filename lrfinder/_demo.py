@@ -1,0 +1,177 @@
+"""The demo's training task: small images, a small network, and the optimizer of your choice.
+
+It needs torchvision and scikit-learn: `pip install "lrfinder[demo]"`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset
+from torchvision import datasets  # type: ignore[import-untyped]
+from torchvision.transforms import v2  # type: ignore[import-untyped]
+
+from lrfinder._errors import InvalidInputError, LRFinderError
+
+# A server that has not answered after as many seconds is taken for absent.
+_TIMEOUT = 10.0
+
+OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, momentum=0.9),
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+}
+
+_DOWNLOADS = {
+    "mnist": datasets.MNIST,
+    "fashion-mnist": datasets.FashionMNIST,
+    "cifar10": datasets.CIFAR10,
+}
+DATASETS = ("digits", *_DOWNLOADS)
+
+
+class DownloadError(LRFinderError, RuntimeError):
+    """A data set could not be fetched; the message names the one that needs no network."""
+
+
+class Task(NamedTuple):
+    """What a training script has at hand before it trains.
+
+    Attributes:
+        model: a small convolutional network.
+        optimizer: holds its parameters.
+        criterion: cross entropy.
+        train_loader: batches of images `(64, channels, height, width)` and labels `(64,)`.
+        val_loader: the same from images that training never sees, in batches of 500.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    criterion: nn.Module
+    train_loader: DataLoader[Any]
+    val_loader: DataLoader[Any]
+
+
+class Digits(Dataset[tuple[Any, int]]):
+    """scikit-learn's 1797 handwritten digits as images; they ship with it.
+
+    Args:
+        train: the first 1437 images; False for the last 360, which other people wrote.
+        transform: applied to each image, a PIL image of 8 x 8 grey pixels.
+    """
+
+    def __init__(self, *, train: bool, transform: Callable[[Image.Image], Any]) -> None:
+        digits = load_digits()
+        part = slice(0, 1437) if train else slice(1437, None)
+        pixels = np.round(digits.images[part] * (255 / 16)).astype(np.uint8)
+        self._images = [Image.fromarray(image) for image in pixels]
+        self._labels = [int(label) for label in digits.target[part]]
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self._transform(self._images[index]), self._labels[index]
+
+
+def build(
+    dataset: str = "digits", optimizer: str = "sgd", *, root: str | Path = "data", seed: int = 0
+) -> Task:
+    """Return the demo's task; the same seed gives the same weights and batches.
+
+    Args:
+        dataset: one of `DATASETS`. All but `"digits"` are downloaded at the first use.
+        optimizer: one of `OPTIMIZERS`, at its default learning rate.
+        root: directory of downloaded data.
+        seed: seeds torch's global generator.
+
+    Raises:
+        InvalidInputError: if there is no such data set or optimizer.
+        DownloadError: if the data set could not be fetched.
+    """
+    for name, known in ((dataset, DATASETS), (optimizer, OPTIMIZERS)):
+        if name not in known:
+            raise InvalidInputError(f"expected one of {', '.join(known)}, got {name!r}")
+    torch.manual_seed(seed)
+    train = _images(dataset, root, train=True)
+    val = _images(dataset, root, train=False)
+    model = small_network(channels=3 if dataset == "cifar10" else 1)
+    return Task(
+        model,
+        OPTIMIZERS[optimizer](model.parameters()),
+        nn.CrossEntropyLoss(),
+        DataLoader(train, batch_size=64, shuffle=True, drop_last=True),
+        DataLoader(val, batch_size=500),
+    )
+
+
+def small_network(channels: int, classes: int = 10) -> nn.Module:
+    """Return a convolutional network for images of 8 x 8 pixels or more.
+
+    Args:
+        channels: of the images, 1 for grey and 3 for colour.
+        classes: number of outputs.
+    """
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool2d(4),
+        nn.Flatten(),
+        nn.Linear(512, classes),
+    )
+
+
+def _images(dataset: str, root: str | Path, *, train: bool) -> Dataset[Any]:
+    transform = _transform(channels=3 if dataset == "cifar10" else 1, train=train)
+    if dataset == "digits":
+        return Digits(train=train, transform=transform)
+    try:
+        with _short_patience():
+            images: Dataset[Any] = _DOWNLOADS[dataset](
+                root, train=train, download=True, transform=transform
+            )
+    except (OSError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise DownloadError(
+            f"could not fetch {dataset} into {str(root)!r} ({reason}); check the network, or take "
+            "--dataset digits, which needs none"
+        ) from None
+    return images
+
+
+def _transform(channels: int, *, train: bool) -> Callable[[Image.Image], Any]:
+    turn = [v2.RandomAffine(degrees=10, translate=(0.1, 0.1))] if train else []
+    normalize = v2.Normalize(mean=[0.5] * channels, std=[0.5] * channels)
+    steps = [*turn, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), normalize]
+    transform: Callable[[Image.Image], Any] = v2.Compose(steps)
+    return transform
+
+
+@contextlib.contextmanager
+def _short_patience() -> Iterator[None]:
+    """Give up soon where there is no network, and keep torchvision's reports of it quiet."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
