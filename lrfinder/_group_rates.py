@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -59,22 +59,26 @@ def group_rates(
     swept = list(range(len(current))) if groups is None else list(groups)
     check_groups(swept, len(current))
     rates = np.tile(np.asarray(current), (num_iter, 1))
-    if isinstance(start_lr, Sequence) or isinstance(end_lr, Sequence):
+    if _is_several(start_lr) or _is_several(end_lr):
         starts = _per_group("start_lr", start_lr, len(swept))
         ends = _per_group("end_lr", end_lr, len(swept))
         for group, start, end in zip(swept, starts, ends, strict=True):
             rates[:, group] = ladder(start, end, num_iter, step_mode)
         return GroupRates(rates[:, max(swept, key=lambda group: rates[-1, group])], rates)
-    reported = ladder(start_lr, end_lr, num_iter, step_mode)
+    reported = ladder(cast(float, start_lr), cast(float, end_lr), num_iter, step_mode)
     rates[:, swept] = np.outer(reported, group_ratios([current[group] for group in swept]))
     return GroupRates(reported, rates)
 
 
+def _is_several(bound: Bound) -> TypeGuard[Sequence[float]]:
+    return isinstance(bound, Sequence) and not isinstance(bound, str)  # "1e-3" from a config file
+
+
 def _per_group(name: str, bound: Bound, count: int) -> list[float]:
-    if not isinstance(bound, Sequence):
-        return [float(bound)] * count
+    if not _is_several(bound):
+        return [cast(float, bound)] * count
     if len(bound) != count:
         raise InvalidInputError(
             f"expected one {name} for each of the {count} swept parameter groups, got {len(bound)}"
         )
-    return [float(value) for value in bound]
+    return list(bound)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Literal, get_args
 
 import numpy as np
@@ -58,7 +59,7 @@ def decades(start_lr: float, end_lr: float) -> float:
 def check_rates(start_lr: float, end_lr: float) -> None:
     """Refuse bounds that are not positive, finite and rising."""
     for name, lr in (("start_lr", start_lr), ("end_lr", end_lr)):
-        if not (math.isfinite(lr) and lr > 0):
+        if not (isinstance(lr, Real) and math.isfinite(lr) and lr > 0):
             raise InvalidInputError(
                 f"expected a positive, finite {name}, got {lr!r}; 1e-7 to 10 suits most models"
             )

@@ -24,9 +24,8 @@ def test_the_average_of_a_constant_is_that_constant_to_the_last_bit(constant, le
 def test_the_average_is_the_one_that_torch_lr_finder_records(losses, smooth_f):
     expected = []
     for iteration, loss in enumerate(losses):
-        if iteration > 0:
-            loss = smooth_f * loss + (1 - smooth_f) * expected[-1]
-        expected.append(loss)
+        first = iteration == 0
+        expected.append(loss if first else smooth_f * loss + (1 - smooth_f) * expected[-1])
     np.testing.assert_allclose(ema(losses, smooth_f), expected, rtol=1e-9, atol=1e-9)
 
 

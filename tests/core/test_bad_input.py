@@ -1,0 +1,191 @@
+"""Bad input says what was expected, what came and what to do, and leaves everything untouched."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lrfinder import InvalidInputError, LRFinder, NoResultError, NoSuggestionError
+
+
+@pytest.fixture
+def refused(model, optimizer, bits):
+    """A call that runs a range test and checks that it is refused and nothing has changed."""
+
+    def check(loader, match, criterion=None, **settings):
+        before, held = bits(), [(p, p.data_ptr()) for p in model.parameters()]
+        finder = LRFinder(model, optimizer, criterion or nn.MSELoss())
+        with pytest.raises(InvalidInputError, match=f"(?s)expected .*{match}.*, got .*"):
+            finder.range_test(loader, progress=False, **settings)
+        assert bits() == before
+        now = zip(model.parameters(), held, strict=True)
+        assert all(p is q and p.data_ptr() == pointer for p, (q, pointer) in now)
+        with pytest.raises(NoResultError):
+            _ = finder.result
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"start_lr": 0.0}, "positive, finite start_lr"),
+        ({"start_lr": -1e-3}, "positive, finite start_lr"),
+        ({"start_lr": math.nan}, "positive, finite start_lr"),
+        ({"start_lr": "1e-3"}, "positive, finite start_lr"),
+        ({"end_lr": math.inf}, "positive, finite end_lr"),
+        ({"start_lr": 1.0, "end_lr": 0.1}, "start_lr < end_lr"),
+        ({"start_lr": 1.0, "end_lr": 1.0}, "start_lr < end_lr"),
+        ({"start_lr": [1e-3, 1e-2]}, "one start_lr for each"),
+        ({"end_lr": []}, "one end_lr for each"),
+        ({"num_iter": 1}, "num_iter to be a whole number >= 2"),
+        ({"num_iter": 10.0}, "num_iter to be a whole number >= 2"),
+        ({"smooth_f": 1.0}, r"smooth_f in \[0, 1\)"),
+        ({"smooth_f": -0.1}, r"smooth_f in \[0, 1\)"),
+        ({"step_mode": "cosine"}, "step_mode to be one of"),
+        ({"diverge_th": 1}, "diverge_th > 1"),
+        ({"accumulation_steps": 0}, "accumulation_steps to be a whole number"),
+        ({"cached_batches": 0}, "cached_batches to be a whole number"),
+        ({"val_batches": 0}, "val_batches to be a whole number"),
+        ({"val_every": 0}, "val_every to be a whole number"),
+        ({"groups": []}, "groups to name some of the 1"),
+        ({"groups": [1]}, "groups to name some of the 1"),
+        ({"groups": [0, 0]}, "groups to name some of the 1"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(batches, refused, settings, match):
+    refused(batches, match, **settings)
+
+
+def pair():
+    return torch.randn(16, 4), torch.randn(16, 1)
+
+
+@pytest.mark.parametrize(
+    ("loader", "match"),
+    [
+        ([], "at least one batch"),
+        (iter([]), "at least one batch"),
+        ([torch.randn(16, 4)], r"a pair \(inputs, targets\)"),
+        ([{"x": torch.randn(16, 4)}], r"a pair \(inputs, targets\)"),
+        ([(torch.randn(16, 4),)], r"a pair \(inputs, targets\)"),
+        ([(*pair(), torch.ones(16))], r"a pair \(inputs, targets\)"),
+    ],
+)
+def test_an_empty_loader_or_a_batch_that_is_no_pair_is_refused(refused, loader, match):
+    refused(loader, match)
+
+
+def test_an_empty_validation_loader_is_refused(batches, refused):
+    refused(batches, "at least one batch", val_loader=[])
+
+
+@pytest.mark.parametrize(
+    "criterion", [nn.MSELoss(reduction="none"), lambda out, target: "0.5", lambda out, target: None]
+)
+def test_a_loss_that_is_no_scalar_is_refused(batches, refused, criterion):
+    refused(batches, "a scalar loss", criterion)
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        lambda out, target: (out - target).square().mean().detach(),
+        lambda out, target: (out - target).square().mean().item(),
+        lambda out, target: (out.argmax(1) == target[:, 0]).float().mean(),
+    ],
+)
+def test_a_loss_that_is_not_differentiable_is_refused(batches, refused, criterion):
+    refused(batches, "a differentiable loss", criterion)
+
+
+def sgd(model):
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def test_a_model_without_trainable_parameters_is_refused(model):
+    optimizer = sgd(model)
+    model.requires_grad_(False)
+    with pytest.raises(InvalidInputError, match=r"trainable parameters, got 6 .*; unfreeze some"):
+        LRFinder(model, optimizer, nn.MSELoss())
+
+
+def test_the_optimizer_of_another_model_is_refused(model):
+    with pytest.raises(InvalidInputError, match=r"holds the model's parameters, got .*; build it"):
+        LRFinder(model, sgd(nn.Linear(4, 1)), nn.MSELoss())
+
+
+def test_a_lazy_model_that_has_not_seen_a_batch_is_refused():
+    model = nn.Sequential(nn.Linear(4, 8), nn.LazyLinear(1))
+    with pytest.raises(InvalidInputError, match=r"initialised parameters, got .*; call the model"):
+        LRFinder(model, sgd(model), nn.MSELoss())
+
+
+def test_arguments_in_the_wrong_order_are_refused(model, optimizer):
+    with pytest.raises(InvalidInputError, match="got Sequential and MSELoss"):
+        LRFinder(model, nn.MSELoss(), optimizer)
+
+
+def a_step(model, batch):
+    return model(batch[0]).mean()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"criterion": nn.MSELoss(), "training_step": a_step},
+        {"update_step": a_step, "training_step": a_step},
+        {"update_step": a_step, "clip_grad": 1.0},
+        {"update_step": a_step, "scaler": torch.amp.GradScaler("cpu")},
+    ],
+)
+def test_an_argument_whose_work_another_one_does_is_refused(model, optimizer, arguments):
+    with pytest.raises(InvalidInputError, match=r"got both; leave .* out"):
+        LRFinder(model, optimizer, **arguments)
+
+
+@pytest.mark.parametrize("clip_grad", [0, -1.0, math.nan, "norm", True])
+def test_a_norm_that_is_not_positive_is_refused(model, optimizer, clip_grad):
+    with pytest.raises(InvalidInputError, match="clip_grad to be a norm > 0"):
+        LRFinder(model, optimizer, nn.MSELoss(), clip_grad=clip_grad)
+
+
+def test_accumulation_beside_a_step_that_updates_by_itself_is_refused(model, optimizer, batches):
+    finder = LRFinder(model, optimizer, update_step=a_step)
+    with pytest.raises(InvalidInputError, match="no accumulation_steps with update_step, got 2"):
+        finder.range_test(batches, accumulation_steps=2, progress=False)
+
+
+def test_pairs_without_a_criterion_are_refused(model, optimizer, batches):
+    with pytest.raises(InvalidInputError, match=r"a criterion .* got None; pass training_step=f"):
+        LRFinder(model, optimizer).range_test(batches, progress=False)
+
+
+def test_every_refusal_is_a_value_error_too(model, optimizer, batches):
+    with pytest.raises(ValueError, match="num_iter"):
+        LRFinder(model, optimizer, nn.MSELoss()).range_test(batches, num_iter=0)
+
+
+@pytest.mark.parametrize("read", ["suggest", "plot"])
+def test_a_curve_that_was_not_recorded_yet_cannot_be_read(model, optimizer, read):
+    finder = LRFinder(model, optimizer, nn.MSELoss())
+    with pytest.raises(NoResultError, match=r"expected a range test first, .*; call range_test"):
+        getattr(finder, read)()
+    assert finder.history == {"lr": [], "loss": []}
+
+
+def test_a_curve_of_two_points_names_no_rate_and_says_what_to_change(model, optimizer, batches):
+    finder = LRFinder(model, optimizer, nn.MSELoss())
+    finder.range_test(batches, num_iter=2, progress=False)
+    with pytest.raises(NoSuggestionError, match=r"need at least .* got 2 of 2.*; .*num_iter"):
+        finder.suggest()
+
+
+def test_an_unknown_method_or_quantity_is_refused_with_the_known_ones(model, optimizer, batches):
+    finder = LRFinder(model, optimizer, nn.MSELoss())
+    finder.range_test(batches, num_iter=10, progress=False)
+    with pytest.raises(InvalidInputError, match=r"one of .*steepest.*, got method='fastest'"):
+        finder.suggest("fastest")
+    with pytest.raises(InvalidInputError, match="expected one of loss, got on='accuracy'"):
+        finder.suggest(on="accuracy")
