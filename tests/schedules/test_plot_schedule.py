@@ -113,6 +113,15 @@ def test_groups_with_the_same_rates_share_a_line():
     assert labels == ["cosine, group 0, 2", "cosine, group 1"]
 
 
+def test_groups_that_all_have_the_same_rates_are_not_told_apart():
+    ax = schedules.plot_schedule(
+        {"constant": lambda o: schedules.constant(o, 0.1)},
+        optimizer_with((1.0, 1.0)),
+        total_steps=3,
+    )
+    assert [line.get_label() for line in ax.get_lines()] == ["constant"]
+
+
 def test_plot_draws_on_the_axes_it_is_given():
     from matplotlib.figure import Figure
 

@@ -20,11 +20,11 @@ def build(name):
 
 
 def through_a_file(state):
-    """Save and load as users do: without unpickling anything but numbers and containers."""
+    """Save and load with torch's defaults, which refuse all but numbers and containers."""
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
-    return torch.load(file, weights_only=True)
+    return torch.load(file)
 
 
 def groups_during(optimizer, scheduler, steps):
