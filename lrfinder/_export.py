@@ -12,6 +12,7 @@ from typing import Any
 
 from lrfinder._errors import ResultFileError
 from lrfinder._result import RangeTestResult
+from lrfinder._schedule import check_step_mode
 from lrfinder._stopping import StopReason
 
 FORMAT = "lrfinder.RangeTestResult"
@@ -100,6 +101,7 @@ def _check_format(content: Any, path: str | PathLike[str]) -> None:
 
 
 def _from_dict(content: dict[str, Any]) -> RangeTestResult:
+    size = content["batch_size"]
     result = RangeTestResult(
         lr=_floats(content["lr"]),
         loss=_floats(content["loss"]),
@@ -111,16 +113,21 @@ def _from_dict(content: dict[str, Any]) -> RangeTestResult:
         val_loss=_floats(content["val_loss"]),
         metrics={name: _floats(values) for name, values in content["metrics"].items()},
         repeats=tuple(_floats(losses) for losses in content["repeats"]),
-        batch_size=content["batch_size"],
+        batch_size=None if size is None else int(size),
     )
+    _check_columns(result)
+    return result
+
+
+def _check_columns(result: RangeTestResult) -> None:
+    check_step_mode(result.step_mode)
     every_step = (result.loss, *result.group_lrs, *result.metrics.values(), *result.repeats)
     if any(len(values) != len(result) for values in every_step):
         raise ValueError("columns of different lengths")
     if len(result.val_steps) != len(result.val_loss):
         raise ValueError("val_steps and val_loss of different lengths")
-    if result.step_mode not in ("exp", "linear"):
-        raise ValueError(f"unknown step_mode {result.step_mode!r}")
-    return result
+    if not set(result.val_steps) <= set(range(len(result))):
+        raise ValueError("val_steps beyond the last step")
 
 
 def _floats(values: Sequence[float | str]) -> tuple[float, ...]:

@@ -1,0 +1,157 @@
+"""Results as files: what was saved is what is loaded, and nothing else is taken for a result."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrfinder import RangeTestResult, ResultFileError, StopReason
+
+any_float = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@st.composite
+def results(draw):
+    n = draw(st.integers(0, 8))
+    column = st.lists(any_float, min_size=n, max_size=n).map(tuple)
+    val_steps = tuple(draw(st.lists(st.integers(0, n - 1), max_size=n))) if n else ()
+    return RangeTestResult(
+        lr=draw(st.lists(st.floats(1e-12, 1e3), min_size=n, max_size=n).map(tuple)),
+        loss=draw(column),
+        step_mode=draw(st.sampled_from(["exp", "linear"])),
+        smooth_f=draw(st.floats(0, 0.99)),
+        stop_reason=draw(st.sampled_from(StopReason)),
+        group_lrs=tuple(draw(st.lists(column, max_size=2))),
+        val_steps=val_steps,
+        val_loss=tuple(draw(any_float) for _ in val_steps),
+        metrics=draw(st.dictionaries(st.text(max_size=5), column, max_size=2)),
+        repeats=tuple(draw(st.lists(column, max_size=2))),
+        batch_size=draw(st.none() | st.integers(1, 4096)),
+    )
+
+
+def same(one, other):
+    """Equal to the last bit, where NaN equals NaN and minus zero is not zero."""
+    return repr(one) == repr(other)
+
+
+@given(results())
+def test_a_result_comes_back_to_the_last_bit(tmp_path_factory, result):
+    path = tmp_path_factory.mktemp("result") / "result.json"
+    result.save(path)
+    assert same(RangeTestResult.load(path), result)
+
+
+@given(results())
+def test_the_file_is_strict_json(tmp_path_factory, result):
+    path = tmp_path_factory.mktemp("result") / "result.json"
+    result.save(path)
+
+    def no_constant(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    json.loads(path.read_text(), parse_constant=no_constant)
+
+
+@pytest.fixture
+def result():
+    return RangeTestResult(
+        lr=(1e-3, 1e-2, 1e-1),
+        loss=(1.0, math.inf, math.nan),
+        step_mode="exp",
+        smooth_f=0.05,
+        stop_reason=StopReason.NON_FINITE,
+    )
+
+
+@pytest.fixture
+def saved(result, tmp_path):
+    path = tmp_path / "result.json"
+    result.save(path)
+    return path
+
+
+def test_every_field_is_in_the_file(saved, result):
+    fields = {field.name for field in dataclasses.fields(result)}
+    assert fields <= json.loads(saved.read_text()).keys()
+
+
+def refused(path, match):
+    with pytest.raises(ResultFileError, match=match):
+        RangeTestResult.load(path)
+
+
+def test_a_file_that_was_cut_short_anywhere_is_refused(saved):
+    text = saved.read_text().rstrip()
+    for length in range(len(text)):
+        saved.write_text(text[:length])
+        refused(saved, "expected a complete JSON file, got .*; .* run the range test again")
+
+
+def test_a_file_of_another_format_version_is_refused(saved):
+    saved.write_text(json.dumps(json.loads(saved.read_text()) | {"version": 999}))
+    refused(saved, "expected format version 1, got 999 in .*; read it with the lrfinder that wrote")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "3", '"lr"', '{"lr": [0.1], "loss": [1.0]}'])
+def test_json_that_is_not_ours_is_refused(saved, content):
+    saved.write_text(content)
+    refused(saved, "expected a file written by RangeTestResult.save, got .*")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\x00\xff", b"lr,loss\n0.1,1.0\n"])
+def test_a_file_that_is_no_json_is_refused(saved, content):
+    saved.write_bytes(content)
+    refused(saved, "expected a complete JSON file, got .*")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lr": None},
+        {"lr": "0.1"},
+        {"loss": [1.0, "large", 2.0]},
+        {"loss": [1.0]},
+        {"metrics": []},
+        {"metrics": {"accuracy": [1.0]}},
+        {"stop_reason": "tired"},
+        {"step_mode": "cosine"},
+        {"smooth_f": None},
+        {"val_steps": [7], "val_loss": [1.0]},
+        {"val_steps": [0], "val_loss": []},
+        {"group_lrs": [[0.1]]},
+        {"batch_size": "many"},
+    ],
+)
+def test_a_field_that_cannot_be_is_refused(saved, change):
+    saved.write_text(json.dumps(json.loads(saved.read_text()) | change))
+    refused(saved, "expected every field of a range-test result, got .*; run the range test again")
+
+
+@pytest.mark.parametrize("field", ["lr", "loss", "stop_reason", "metrics", "val_steps"])
+def test_a_field_that_is_missing_is_refused(saved, field):
+    content = json.loads(saved.read_text())
+    del content[field]
+    saved.write_text(json.dumps(content))
+    refused(saved, f"expected every field .* KeyError: '{field}'")
+
+
+def test_a_file_that_is_not_there_is_a_plain_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        RangeTestResult.load(tmp_path / "nothing.json")
+
+
+def test_saving_replaces_the_file_as_a_whole_or_not_at_all(saved, result, monkeypatch):
+    before = saved.read_text()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        dataclasses.replace(result, smooth_f=0.5).save(saved)
+    assert saved.read_text() == before
+    assert list(saved.parent.iterdir()) == [saved]
