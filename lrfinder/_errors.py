@@ -7,6 +7,7 @@ LRFinderError
 ├── SnapshotError     (also RuntimeError): the state could not be stored; nothing was changed
 ├── NoSuggestionError (also RuntimeError): the curve names no rate, with the reason
 ├── NoResultError     (also RuntimeError): a curve was asked for before any range test
+├── MissingExtraError (also ImportError): a package that one feature needs is not installed
 └── SweepError        (also RuntimeError): another process ended the sweep
 
 LRFinderWarning (a UserWarning): the sweep worked, but its reader should know something
@@ -36,6 +37,10 @@ class NoSuggestionError(LRFinderError, RuntimeError):
 
 class NoResultError(LRFinderError, RuntimeError):
     """A curve was asked for before `range_test` had recorded one."""
+
+
+class MissingExtraError(LRFinderError, ImportError):
+    """A package that only this feature needs is not installed; the message names its extra."""
 
 
 class SweepError(LRFinderError, RuntimeError):

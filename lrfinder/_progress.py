@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from types import TracebackType
 from typing import Any
 
@@ -24,9 +25,7 @@ class Progress:
         self._done = self._reported = 0
         self._next = 0.0
         if shown:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=total, desc=label, unit="step", dynamic_ncols=True)
+            self._bar = _bar_class()(total=total, desc=label, unit="step", dynamic_ncols=True)
 
     def __enter__(self) -> Progress:
         return self
@@ -55,3 +54,11 @@ class Progress:
         self._bar.set_postfix_str(f"lr={lr:.2e}, loss={loss:.4g}", refresh=False)
         self._bar.update(self._done - self._reported)
         self._reported = self._done
+
+
+def _bar_class() -> Any:
+    with warnings.catch_warnings():
+        # In a notebook without ipywidgets the bar of the terminal serves as well.
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+    return tqdm

@@ -18,6 +18,8 @@ from lrfinder._stopping import StopReason
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
+    from torch.utils.tensorboard import SummaryWriter
 
     from lrfinder.suggestion import Suggestion
 
@@ -76,6 +78,15 @@ class RangeTestResult:
 
     def __len__(self) -> int:
         return len(self.lr)
+
+    def __repr__(self) -> str:
+        swept = f", lr {self.lr[0]:.2e} to {self.lr[-1]:.2e}" if self.lr else ""
+        return f"RangeTestResult({len(self)} steps{swept}, {self.stop_reason.value})"
+
+    def _repr_html_(self) -> str:
+        from lrfinder._html import result_html
+
+        return result_html(self)
 
     @property
     def smoothed_loss(self) -> list[float]:
@@ -197,6 +208,39 @@ class RangeTestResult:
         from lrfinder._export import save
 
         save(self, path)
+
+    def to_csv(self, path: str | PathLike[str]) -> None:
+        """Write one row per optimizer step as CSV with a header.
+
+        Args:
+            path: file to write; it is replaced as a whole or not at all.
+        """
+        from lrfinder._tables import to_csv
+
+        to_csv(self, path)
+
+    def to_frame(self) -> DataFrame:
+        """Return one row per optimizer step as a pandas frame, with the columns of `to_csv`.
+
+        Raises:
+            MissingExtraError: if pandas is not installed.
+        """
+        from lrfinder._tables import to_frame
+
+        return to_frame(self)
+
+    def to_tensorboard(self, writer: SummaryWriter, tag: str = "lr_finder") -> None:
+        """Write the rates and losses by step, the picture, and the suggested rate.
+
+        The suggestion becomes a hyper-parameter `lr` of the run, where the curve names one.
+
+        Args:
+            writer: a `torch.utils.tensorboard.SummaryWriter`; it stays open.
+            tag: what the names of the entries begin with.
+        """
+        from lrfinder._tensorboard import to_tensorboard
+
+        to_tensorboard(self, writer, tag)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> RangeTestResult:

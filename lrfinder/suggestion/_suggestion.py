@@ -38,6 +38,11 @@ class Suggestion:
     def __str__(self) -> str:
         return f"lr={self.lr:.2e} ({self.method}): {self.why}"
 
+    def _repr_html_(self) -> str:
+        from lrfinder._html import suggestion_html
+
+        return suggestion_html(self)
+
     def apply(self, optimizer: Optimizer) -> None:
         """Set the suggested rate of every parameter group of `optimizer`.
 
