@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrfinder import schedules
+from lrfinder._commands.errors import CommandError, UsageError
 from lrfinder._errors import InvalidInputError
 from lrfinder.schedules._simulate import Schedule
 from lrfinder.schedules._sizes import resolve_total_steps
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_EXAMPLES = """\
+examples:
+  lrfinder schedule cosine --lr 3e-3 --total-steps 1000
+  lrfinder schedule cosine wsd one_cycle --lr 3e-3 --epochs 10 --steps-per-epoch 391 \\
+    --warmup-steps 100 --decay-steps 500 --output schedules.svg
+"""
 
 # Not here: `lambda_` and `multiplicative`, whose factor is code; `warmup` is an option.
 _SCHEDULES: dict[str, Callable[..., Any]] = {
@@ -55,11 +65,13 @@ _SETTINGS: dict[str, type] = {
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add the command `schedule`; its `run` takes the arguments and returns the exit status."""
+    """Add the command to those of `lrfinder`."""
     parser = subparsers.add_parser(
         "schedule",
         help="draw what schedules do to the learning rate",
-        description="Draw the learning rate over the optimizer steps, one line per schedule.",
+        description="Draws the learning rate over the optimizer steps, one line per schedule.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="+", choices=_SCHEDULES, metavar="NAME", help=_names())
     parser.add_argument("--lr", type=float, metavar="X", required=True, help="learning rate, > 0")
@@ -80,54 +92,71 @@ def add_parser(subparsers: Subparsers) -> None:
             help=f"for {', '.join(_takers(name))}",
         )
     parser.add_argument(
-        "--output", type=Path, default=Path("schedule.png"), help="picture (default: %(default)s)"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        default=Path("schedule.png"),
+        help="picture to write; its suffix chooses the format (default: %(default)s)",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, wrong_usage=parser.error)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Draw the schedules that were named and write the picture; return the exit status."""
+def run(arguments: argparse.Namespace) -> None:
+    """Draw the schedules that were named and write the picture.
+
+    Raises:
+        UsageError: if a schedule cannot be built so, or matplotlib cannot write such a picture.
+        CommandError: if the picture cannot be written there.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0, momentum=0.9)
     try:
-        total_steps = resolve_total_steps(args.total_steps, args.epochs, args.steps_per_epoch)
-        built = _schedules(args, total_steps)
-        schedules.plot_schedule(built, optimizer, total_steps=total_steps, ax=figure.add_subplot())
-        figure.savefig(args.output)
-    except (ValueError, OSError) as error:  # ours, and a picture that cannot be written
-        sys.stderr.write(f"lrfinder schedule: error: {error}\n")
-        return 2
-    sys.stdout.write(f"wrote {args.output}\n")
-    return 0
+        _draw(arguments, figure.add_subplot())
+        figure.savefig(arguments.output)
+    except OSError as error:
+        raise CommandError(f"could not write {arguments.output}: {error.strerror}") from None
+    except ValueError as error:  # ours, and a suffix that matplotlib does not know
+        raise UsageError(str(error)) from None
+    sys.stdout.write(f"Files: {arguments.output}\n")
 
 
-def _schedules(args: argparse.Namespace, total_steps: int) -> dict[str, Schedule]:
-    given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
+def _draw(arguments: argparse.Namespace, ax: Axes) -> None:
+    total_steps = resolve_total_steps(
+        arguments.total_steps, arguments.epochs, arguments.steps_per_epoch
+    )
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0, momentum=0.9)
+    built = _schedules(arguments, total_steps)
+    schedules.plot_schedule(built, optimizer, total_steps=total_steps, ax=ax)
+
+
+def _schedules(arguments: argparse.Namespace, total_steps: int) -> dict[str, Schedule]:
+    given = {
+        name: getattr(arguments, name) for name in _SETTINGS if getattr(arguments, name) is not None
+    }
     for name in given:
-        if not set(args.names) & set(_takers(name)):
+        if not set(arguments.names) & set(_takers(name)):
             raise InvalidInputError(
                 f"expected {_option(name)} with {' or '.join(_takers(name))}, got it with "
-                f"{' '.join(args.names)}"
+                f"{' '.join(arguments.names)}"
             )
-    return {name: _schedule(name, args, given, total_steps) for name in args.names}
+    return {name: _schedule(name, arguments, given, total_steps) for name in arguments.names}
 
 
 def _schedule(
-    name: str, args: argparse.Namespace, given: Mapping[str, Any], total_steps: int
+    name: str, arguments: argparse.Namespace, given: Mapping[str, Any], total_steps: int
 ) -> Schedule:
     schedule = _SCHEDULES[name]
     offered = {**given, "total_steps": total_steps}
-    if args.warmup_steps is not None:
-        offered["warmup_steps"] = args.warmup_steps
+    if arguments.warmup_steps is not None:
+        offered["warmup_steps"] = arguments.warmup_steps
     parameters = inspect.signature(schedule).parameters
     settings = {key: value for key, value in offered.items() if key in parameters}
     _require_complete(name, settings)
-    if args.warmup_steps is not None and "warmup_steps" not in parameters:
-        settings |= {"warmup_steps": args.warmup_steps, "total_steps": total_steps}
+    if arguments.warmup_steps is not None and "warmup_steps" not in parameters:
+        settings |= {"warmup_steps": arguments.warmup_steps, "total_steps": total_steps}
         schedule = partial(schedules.warmup, then=schedule)
-    return partial(schedule, lr=args.lr, **settings)
+    return partial(schedule, lr=arguments.lr, **settings)
 
 
 def _require_complete(name: str, settings: Mapping[str, Any]) -> None:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
+from lrfinder._plot_marks import COLOURS
 from lrfinder.schedules._simulate import Schedule, rates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_STYLES = ("-", "--", ":", "-.")
 
 
 def plot_schedule(
@@ -35,12 +38,16 @@ def plot_schedule(
     ```
 
     Each schedule has a colour. Parameter groups whose rates differ have lines of their own.
+    Nothing is shown: save the picture with `ax.figure.savefig(path)`.
 
     Args:
         schedules: from the label to what builds the scheduler on the optimizer it is given.
         optimizer: gives the groups, their rates and the kind of momentum.
         total_steps: number of optimizer steps to draw, >= 1.
-        ax: where to draw; a new figure if not given. Nothing is shown.
+        ax: where to draw; the axes of a new figure if not given.
+
+    Returns:
+        The axes.
 
     Raises:
         InvalidInputError: if there is no schedule, or one was built on another optimizer.
@@ -51,22 +58,27 @@ def plot_schedule(
     if ax is None:
         from matplotlib import pyplot
 
-        ax = pyplot.subplots()[1]
+        ax = pyplot.subplots(layout="constrained")[1]
     for index, (label, per_group) in enumerate(curves.items()):
-        _draw(ax, label, per_group, color=f"C{index}")
+        _draw(ax, label, per_group, index)
     ax.set_xlabel("optimizer step")
     ax.set_ylabel("learning rate")
-    ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    ax.legend()
+    ax.yaxis.set_major_formatter("{x:.1e}")
+    # Above the axes, where it covers no line.
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize="small")
     return ax
 
 
-def _draw(ax: Axes, label: str, per_group: list[list[float]], color: str) -> None:
+def _draw(ax: Axes, label: str, per_group: list[list[float]], index: int) -> None:
     lines = _distinct(per_group)
-    for index, (curve, groups) in enumerate(lines.items()):
-        suffix = f", group {', '.join(map(str, groups))}" if len(lines) > 1 else ""
-        style = ("-", "--", ":", "-.")[index % 4]
-        ax.plot(curve, linestyle=style, color=color, label=label + suffix)
+    colours_used_up, colour = divmod(index, len(COLOURS))
+    for line, (curve, groups) in enumerate(lines.items()):
+        ax.plot(
+            curve,
+            color=COLOURS[colour],
+            linestyle=_STYLES[(line + colours_used_up) % len(_STYLES)],
+            label=f"{label}, group {', '.join(map(str, groups))}" if len(lines) > 1 else label,
+        )
 
 
 def _distinct(per_group: list[list[float]]) -> dict[tuple[float, ...], list[int]]:

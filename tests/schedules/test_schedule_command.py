@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 
 import pytest
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 from schedule_cases import optimizer_with
 
 from lrfinder import schedules
-from lrfinder.schedules._command import add_parser
+from lrfinder.cli import main
 
 EVERY = (
     "constant cosine cosine_warm_restarts cyclic exponential multistep one_cycle polynomial step "
@@ -28,10 +27,7 @@ def drawn(monkeypatch):
 
 
 def run(arguments):
-    parser = argparse.ArgumentParser("lrfinder")
-    add_parser(parser.add_subparsers())
-    args = parser.parse_args(["schedule", *arguments.split()])
-    return args.run(args)
+    return main(["schedule", *arguments.split()])
 
 
 def lines(drawn):
@@ -44,7 +40,7 @@ def test_it_writes_a_picture_and_says_where(tmp_path, capsys):
     output = tmp_path / "cosine.png"
     assert run(f"cosine --lr 3e-3 --total-steps 1000 --output {output}") == 0
     assert output.read_bytes().startswith(b"\x89PNG")
-    assert capsys.readouterr().out == f"wrote {output}\n"
+    assert capsys.readouterr().out == f"Files: {output}\n"
 
 
 def test_the_line_is_the_schedule(drawn):
@@ -86,14 +82,20 @@ def test_a_plateau_is_drawn_for_its_patience(drawn):
         ("step --lr 0.1 --total-steps 10", "expected --step-size for step, got none"),
         ("cosine --lr 0.1 --total-steps 10 --gamma 0.5", "expected --gamma with cyclic or"),
         ("cosine --lr 0.1 --total-steps 10 --warmup-steps 10", "warmup_steps=10"),
-        ("cosine --lr 0.1 --total-steps 10 --output /no/such/folder/a.png", "/no/such/folder"),
         ("cosine --lr 0.1 --total-steps 10 --output a.unknown", "unknown"),
+        ("cosine_annealing --lr 0.1 --total-steps 10", "invalid choice: 'cosine_annealing'"),
     ],
 )
-def test_a_mistake_ends_with_status_2_and_one_line(arguments, message, capsys):
-    assert run(arguments) == 2
+def test_wrong_usage_ends_with_status_2_and_the_reason(arguments, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(arguments)
+    assert end.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
+    assert "lrfinder schedule: error: " in err
     assert message in err
-    assert err.startswith("lrfinder schedule: error: ")
-    assert err.count("\n") == 1
+
+
+def test_a_folder_that_does_not_exist_ends_with_status_1_and_its_name(capsys):
+    assert run("cosine --lr 0.1 --total-steps 10 --output /no/such/folder/a.png") == 1
+    assert "/no/such/folder/a.png: No such file or directory" in capsys.readouterr().err
