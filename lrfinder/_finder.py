@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from lrfinder._batches import Batches
 from lrfinder._checks import (
     check_alone,
     check_clip_grad,
@@ -19,17 +18,22 @@ from lrfinder._checks import (
     model_device,
 )
 from lrfinder._errors import InvalidInputError, NoResultError
-from lrfinder._group_rates import Bound, GroupRates, group_rates
+from lrfinder._group_rates import Bound, GroupRates, constant_rates, group_rates
 from lrfinder._loss import Criterion, LossFunction, TrainingStep
+from lrfinder._open_range import Range, closed_range
 from lrfinder._progress import Progress
+from lrfinder._range_test import RangeTest
+from lrfinder._recommend import Recommendation, make_plan, recommend
 from lrfinder._result import RangeTestResult
 from lrfinder._schedule import StepMode, check_num_iter
+from lrfinder._session import Session
 from lrfinder._smoothing import check_smooth_f
 from lrfinder._snapshot import Snapshot
 from lrfinder._step import ClipGrad, Step, make_step
-from lrfinder._stopping import DivergenceWatch, check_diverge_th
+from lrfinder._stopping import check_diverge_th
 from lrfinder._storage import Where
-from lrfinder._sweep import OnStep, Recording, Sweep
+from lrfinder._sweep import OnStep
+from lrfinder._trials import TrialWatch
 from lrfinder._user_step import UserStep
 from lrfinder._validation import Validation
 
@@ -37,6 +41,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from lrfinder.suggestion import Suggestion
+
+# What torch-lr-finder's users are used to.
+SMOOTH_F = 0.05
+DIVERGE_TH = 5.0
 
 
 class LRFinder:
@@ -117,14 +125,16 @@ class LRFinder:
         train_loader: Iterable[Any],
         val_loader: Iterable[Any] | None = None,
         *,
-        start_lr: Bound = 1e-7,
-        end_lr: Bound = 10.0,
+        start_lr: Bound | None = 1e-7,
+        end_lr: Bound | None = 10.0,
         num_iter: int = 100,
+        steps_per_decade: float | None = None,
         step_mode: StepMode = "exp",
-        smooth_f: float = 0.05,
-        diverge_th: float = 5.0,
+        smooth_f: float = SMOOTH_F,
+        diverge_th: float = DIVERGE_TH,
         accumulation_steps: int = 1,
         progress: bool = True,
+        repeats: int = 1,
         groups: Sequence[int] | None = None,
         val_batches: int | None = None,
         val_every: int = 1,
@@ -136,15 +146,20 @@ class LRFinder:
         Args:
             train_loader: any iterable of batches; started again when it ends.
             val_loader: measured beside the training loss; None for no validation.
-            start_lr: first learning rate, > 0, or one for each swept parameter group.
-            end_lr: last learning rate, > `start_lr`, or one for each swept parameter group.
-            num_iter: optimizer steps, >= 2.
+            start_lr: first learning rate, > 0, or one for each swept parameter group; None for
+                low enough that the curve begins flat.
+            end_lr: last learning rate, > `start_lr`, or one for each swept parameter group; None
+                to go on until the loss diverges, at most to 1e3.
+            num_iter: optimizer steps where both bounds are given, >= 2.
+            steps_per_decade: pace in place of `num_iter`, > 0; None for 12.5 with an open bound.
             step_mode: `"exp"` or `"linear"`.
             smooth_f: weight of a new loss in the smoothed history, in [0, 1); 0 for none.
             diverge_th: stop when the smoothed loss has risen above its best by `diverge_th - 1`
                 times its fall, > 1.
             accumulation_steps: micro-batches per optimizer step, >= 1.
             progress: show a progress bar.
+            repeats: sweeps from the same state with other orders of the data, >= 1; the result
+                holds their mean and each of them.
             groups: indices of the parameter groups to sweep; the others keep their rate.
             val_batches: batches of `val_loader` that are held and measured each time, >= 1; None
                 for as many samples of its first batch as a training step has.
@@ -174,28 +189,87 @@ class LRFinder:
         for name, count in (("val_batches", val_batches), ("cached_batches", cached_batches)):
             if count is not None:
                 check_count(name, count)
-        rates = group_rates(self.optimizer, start_lr, end_lr, num_iter, step_mode, groups)
-        loss = LossFunction(
-            self.model, self.criterion, self._training_step, self.device, self._autocast
-        )
+        check_count("repeats", repeats)
+        span = closed_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
+        rates_of = self._rates_of(step_mode, groups)
+        rates_of(span)  # bad bounds are told before anything is touched
+        loss = self._loss_function()
         step = self._make_step(loss, accumulation_steps)
-        with self._preserved(train_loader, val_loader), Progress(num_iter, shown=progress) as bar:
+        with (
+            self._preserved(train_loader, val_loader) as snapshot,
+            Progress(span.num_iter * repeats, shown=progress) as bar,
+        ):
             validation = None
             if val_loader is not None:
                 validation = Validation(self.model, loss, val_loader, val_batches, val_every)
-            recording = self._sweep(
-                train_loader,
-                cached_batches,
-                step=step,
-                rates=rates.reported.tolist(),
-                group_rates=rates.all.tolist(),
-                watch=DivergenceWatch(smooth_f, diverge_th),
-                progress=bar,
-                validation=validation,
-                on_step=on_step,
-            )
-        self._result = _result(recording, rates, step_mode, smooth_f)
+            test = RangeTest(rates_of, step_mode, smooth_f, diverge_th, validation, on_step)
+            session = self._session(snapshot, step, train_loader, bar, cached_batches)
+            run = test.run_from_flat if start_lr is None else test.run
+            self._result = run(session, span, repeats)
         return self._result
+
+    def recommend(
+        self,
+        train_loader: Iterable[Any],
+        *,
+        budget: int = 300,
+        total_steps: int | None = None,
+        start_lr: Bound = 1e-7,
+        end_lr: Bound = 10.0,
+        accumulation_steps: int = 1,
+        progress: bool = True,
+        groups: Sequence[int] | None = None,
+    ) -> Recommendation:
+        """Sweep, then train shortly at the rates in question, and name the one to train with.
+
+        It costs three times the optimizer steps of a range test of 100 and is judged by what the
+        rates train to, not by the look of a curve. Everything is put back, as by `range_test`.
+
+        Args:
+            train_loader: any iterable of batches that can be walked again; every trial sees the
+                same batches in the same order if the loader draws its order from torch's, numpy's
+                or Python's generators or from its own `generator`.
+            budget: optimizer steps for sweep and trials together, >= 60.
+            total_steps: optimizer steps of the training to come, > 0; a longer training wants a
+                lower rate. None for four times the length of a trial.
+            start_lr: as for `range_test`.
+            end_lr: as for `range_test`.
+            accumulation_steps: micro-batches per optimizer step, >= 1.
+            progress: show a progress bar.
+            groups: indices of the parameter groups to sweep; the others keep their rate.
+
+        Returns:
+            A suggestion with an interval and every trial: `.lr` for a constant or decaying rate,
+            `.min_lr` and `.max_lr` for cyclic schedules. Its sweep is kept for `plot`.
+
+        Raises:
+            NoSuggestionError: if no trial gets below the loss that it began with.
+            InvalidInputError: if an argument cannot work; nothing was touched.
+        """
+        plan = make_plan(budget)
+        if total_steps is not None:
+            check_count("total_steps", total_steps)
+        check_count("accumulation_steps", accumulation_steps)
+        rates_of = self._rates_of("exp", groups)
+        span = Range(start_lr, end_lr, plan.sweep_steps)
+        rates_of(span)
+        step = self._make_step(self._loss_function(), accumulation_steps)
+        with (
+            self._preserved(train_loader) as snapshot,
+            Progress(budget, "sweep and trials", shown=progress) as bar,
+        ):
+            session = self._session(snapshot, step, train_loader, bar)
+            result = self._result = RangeTest(rates_of, "exp", SMOOTH_F, DIVERGE_TH).run(
+                session, span
+            )
+
+            def train(lr: float, watch: TrialWatch) -> list[float]:
+                session.rewind()
+                return session.run(
+                    constant_rates(result.lrs_at(lr), plan.trial_steps), watch
+                ).losses
+
+            return recommend(result, plan, train, total_steps)
 
     def suggest(
         self, method: str = "steepest", *, on: str | None = None, maximize: bool = False
@@ -267,7 +341,6 @@ class LRFinder:
         )
 
     def _preserved(self, *loaders: Iterable[Any] | None) -> Snapshot:
-        known = (loader for loader in loaders if isinstance(loader, torch.utils.data.DataLoader))
         modules = (part for part in (self.criterion,) if isinstance(part, nn.Module))
         scaler = () if self._scaler is None else (self._scaler,)
         return Snapshot(
@@ -275,20 +348,32 @@ class LRFinder:
             self.optimizer,
             *modules,
             *scaler,
-            *known,
             *self._preserve,
+            loaders=loaders,
             where=self._snapshot,
         )
 
-    def _sweep(
-        self, loader: Iterable[Any], cached_batches: int | None, *, step: Step, **settings: Any
-    ) -> Recording:
-        self._prepare_model()
-        batches = Batches(loader, cached_batches)
-        try:
-            return Sweep(self.optimizer, step, batches, **settings).run()
-        finally:
-            batches.close()
+    def _loss_function(self) -> LossFunction:
+        return LossFunction(
+            self.model, self.criterion, self._training_step, self.device, self._autocast
+        )
+
+    def _rates_of(
+        self, step_mode: StepMode, groups: Sequence[int] | None
+    ) -> Callable[[Range], GroupRates]:
+        return lambda span: group_rates(self.optimizer, *span, step_mode, groups)
+
+    def _session(
+        self,
+        snapshot: Snapshot,
+        step: Step,
+        loader: Iterable[Any],
+        progress: Progress,
+        cached_batches: int | None = None,
+    ) -> Session:
+        return Session(
+            snapshot, self._prepare_model, self.optimizer, step, loader, cached_batches, progress
+        )
 
     def _prepare_model(self) -> None:
         if not self.model.training:  # one in training mode may hold parts in eval on purpose
@@ -299,21 +384,3 @@ class LRFinder:
                     part.to(self.device)
             # Moves what the optimizer remembers to where its parameters are now.
             self.optimizer.load_state_dict(self.optimizer.state_dict())
-
-
-def _result(
-    recording: Recording, rates: GroupRates, step_mode: StepMode, smooth_f: float
-) -> RangeTestResult:
-    steps = len(recording.losses)
-    return RangeTestResult(
-        lr=tuple(rates.reported[:steps].tolist()),
-        loss=tuple(recording.losses),
-        step_mode=step_mode,
-        smooth_f=smooth_f,
-        stop_reason=recording.stop_reason,
-        group_lrs=tuple(tuple(group) for group in rates.all[:steps].T.tolist()),
-        val_steps=tuple(recording.val_steps),
-        val_loss=tuple(recording.val_losses),
-        metrics={name: tuple(values) for name, values in recording.metrics.items()},
-        batch_size=recording.batch_size,
-    )

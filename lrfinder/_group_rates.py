@@ -74,6 +74,16 @@ def _is_several(bound: Bound) -> TypeGuard[Sequence[float]]:
     return isinstance(bound, Sequence) and not isinstance(bound, str)  # "1e-3" from a config file
 
 
+def constant_rates(lrs: Sequence[float], steps: int) -> GroupRates:
+    """Return the same rates for every step.
+
+    Args:
+        lrs: one rate per parameter group, >= 0.
+        steps: number of steps, >= 1.
+    """
+    return GroupRates(np.full(steps, max(lrs)), np.tile(np.asarray(lrs), (steps, 1)))
+
+
 def _per_group(name: str, bound: Bound, count: int) -> list[float]:
     if not _is_several(bound):
         return [cast(float, bound)] * count

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections import deque
 from enum import Enum
+from typing import Protocol
 
 from lrfinder._errors import InvalidInputError
 from lrfinder._smoothing import ema_step
@@ -52,6 +53,13 @@ def check_diverge_th(diverge_th: float) -> None:
         raise InvalidInputError(
             f"expected diverge_th > 1, got {diverge_th!r}; 5 is a good start, math.inf never stops"
         )
+
+
+class Watch(Protocol):
+    """Tells at each loss whether a run is over."""
+
+    def update(self, loss: float) -> StopReason | None:
+        """Take the loss of one step in; return the reason to stop, or None to go on."""
 
 
 class DivergenceWatch:

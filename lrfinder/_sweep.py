@@ -14,7 +14,7 @@ from lrfinder._param_groups import set_learning_rates
 from lrfinder._progress import Progress
 from lrfinder._readback import ImmediateReader, Reader, reader_for
 from lrfinder._step import Step, StepOutcome
-from lrfinder._stopping import DivergenceWatch, StopReason
+from lrfinder._stopping import StopReason, Watch
 from lrfinder._validation import Validation
 
 # The scaler halves its scale at each skip: 64 in a row bring any scale that float32 holds to
@@ -54,7 +54,7 @@ class Sweep:
         batches: endless batches; may raise `OutOfDataError`.
         rates: the reported rate of each step, shape `(n,)`.
         group_rates: the rates of every parameter group at each step, shape `(n, groups)`.
-        watch: decides when the loss has diverged.
+        watch: decides when it is over.
         progress: counts the steps.
         validation: measures the validation loss; None for none.
         on_step: called as `on_step(lr, loss, step)`; a true answer ends the sweep.
@@ -68,7 +68,7 @@ class Sweep:
         *,
         rates: Sequence[float],
         group_rates: Sequence[Sequence[float]],
-        watch: DivergenceWatch,
+        watch: Watch,
         progress: Progress,
         validation: Validation | None = None,
         on_step: OnStep | None = None,

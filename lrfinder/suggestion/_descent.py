@@ -57,6 +57,11 @@ class Descent(NamedTuple):
         return int(above[-1]) if len(above) else 0
 
     @property
+    def minimum_lr(self) -> float:
+        """Rate at which the smoothed loss is lowest."""
+        return float(self.lr[self.minimum])
+
+    @property
     def points(self) -> int:
         """How many steps lie between 10 % and 90 % of the fall."""
         return self.last_above(0.9) - self.last_above(0.1)
@@ -71,16 +76,27 @@ def find_descent(curve: Curve) -> Descent:
     Raises:
         NoSuggestionError: if there are too few finite points, or no descent above the noise.
     """
+    descent = landmarks(curve)
+    if descent.minimum == 0 or descent.fall <= _SIGMAS * smoothed_noise(descent.noise):
+        raise NoSuggestionError(_no_descent(descent))
+    return descent
+
+
+def landmarks(curve: Curve) -> Descent:
+    """Return the landmarks of a curve, whether or not they stand above the noise.
+
+    Args:
+        curve: recorded values; NaN and infinity are bridged inside and cut at the end.
+
+    Raises:
+        NoSuggestionError: if there are too few finite points.
+    """
     lr, loss = finite_part(curve)
     raw = despike(loss)
     smooth = gaussian_smooth(raw, _WIDTH)
     minimum = int(np.argmin(smooth))
-    descent = Descent(
-        lr, raw, smooth, minimum, float(smooth[: minimum + 1].max()), noise_level(loss)
-    )
-    if minimum == 0 or descent.fall <= _SIGMAS * smoothed_noise(descent.noise):
-        raise NoSuggestionError(_no_descent(descent))
-    return descent
+    top = float(smooth[: minimum + 1].max())
+    return Descent(lr, raw, smooth, minimum, top, noise_level(loss))
 
 
 def finite_part(curve: Curve) -> tuple[Array, Array]:

@@ -1,0 +1,188 @@
+"""The recommended way: a coarse sweep, short trials around its descent, one rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lrfinder._errors import InvalidInputError, NoSuggestionError
+from lrfinder._result import RangeTestResult
+from lrfinder._trials import FACTOR, Trial, TrialWatch, climb, vertex
+from lrfinder.suggestion import Suggestion
+from lrfinder.suggestion._descent import landmarks
+
+# Share of the budget for the sweep: it only has to say where to begin.
+_SWEEP_SHARE = 1 / 6
+# Trials that the rest of the budget pays in full.
+_TRIALS = 4
+# Fewer optimizer steps than this leave trials of under 13 steps.
+SMALLEST_BUDGET = 60
+# Without a planned length, training is taken to be four times as long as a trial: half its rate.
+_DEFAULT_LENGTH = 4.0
+# A longer training gets no lower rate than this many times the length of a trial asks for: the
+# square-root law is measured over factors of up to some tens.
+_LONGEST = 100.0
+# Lower bound of a cyclic schedule as a share of the upper one.
+_CYCLE = 1 / 4
+# The interval holds the rates that lose less than this share of the best trial's fall.
+_INTERVAL_LOSS = 0.05
+
+
+@dataclass(frozen=True)
+class Recommendation(Suggestion):
+    """A learning rate that short trainings were made for, with every number behind it.
+
+    Attributes:
+        interval: lowest and highest rate that the trials cannot tell from `lr`.
+        best_trial_lr: rate that was best over the length of a trial, before the length of training
+            was taken into account.
+        total_steps: planned length of training, or None.
+        result: the sweep that told the trials where to begin.
+        trials: the short trainings, in the order they were made.
+    """
+
+    interval: tuple[float, float] = (math.nan, math.nan)
+    best_trial_lr: float = math.nan
+    total_steps: int | None = None
+    result: RangeTestResult | None = field(default=None, repr=False)
+    trials: tuple[Trial, ...] = field(default=(), repr=False)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that sweep and trials took together."""
+        sweep = 0 if self.result is None else len(self.result)
+        return sweep + sum(len(trial.losses) for trial in self.trials)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a budget of optimizer steps is spent.
+
+    Attributes:
+        sweep_steps: steps of the sweep.
+        trial_steps: steps of one trial.
+        trials_budget: steps of all trials together.
+    """
+
+    sweep_steps: int
+    trial_steps: int
+    trials_budget: int
+
+
+def make_plan(budget: int) -> Plan:
+    """Divide a budget between the sweep and the trials.
+
+    Args:
+        budget: optimizer steps, >= 60.
+
+    Raises:
+        InvalidInputError: if the budget is too small.
+    """
+    if isinstance(budget, bool) or not isinstance(budget, int) or budget < SMALLEST_BUDGET:
+        raise InvalidInputError(
+            f"expected a budget of at least {SMALLEST_BUDGET} optimizer steps, got {budget!r}; "
+            "300 is a good start"
+        )
+    sweep_steps = round(budget * _SWEEP_SHARE)
+    trials_budget = budget - sweep_steps
+    return Plan(sweep_steps, trials_budget // _TRIALS, trials_budget)
+
+
+def recommend(
+    result: RangeTestResult,
+    plan: Plan,
+    train: Callable[[float, TrialWatch], list[float]],
+    total_steps: int | None = None,
+) -> Recommendation:
+    """Try rates around the descent of a sweep and return the one to train with.
+
+    The trials begin at half the rate of the sweep's minimum and go uphill by factors of 2. The
+    best of them is best for a training as short as a trial. The best constant rate falls with the
+    square root of the number of steps where noise decides, so the answer is
+    `best * sqrt(trial_steps / total_steps)`.
+
+    Args:
+        result: the sweep.
+        plan: how many steps a trial has and how many there are in all.
+        train: trains afresh at a rate until the watch ends it; returns the losses.
+        total_steps: planned optimizer steps of the training; None for four times a trial.
+
+    Raises:
+        NoSuggestionError: if no trial gets below the loss that it began with.
+
+    References:
+        Arkadi Nemirovski et al., "Robust Stochastic Approximation Approach to Stochastic
+        Programming", SIAM J. Optim. 19 (2009), section 2.2, for the square root; Leslie N. Smith,
+        "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3, for a lower
+        bound of a quarter of the upper one.
+    """
+    start = landmarks(result.curve())
+    trials = climb(start.minimum_lr / FACTOR, plan.trials_budget, plan.trial_steps, train)
+    best = min(trials, key=lambda trial: trial.loss)
+    _check_progress(best, start.top)
+    best_lr = vertex(trials)
+    scale = length_scale(plan.trial_steps, total_steps)
+    lr = best_lr * scale
+    low, high = interval(trials, best_lr, start.top)
+    return Recommendation(
+        lr=lr,
+        method="recommend",
+        why=_why(trials, best, plan, total_steps, scale),
+        min_lr=best_lr * _CYCLE,
+        max_lr=best_lr,
+        lrs=result.lrs_at(lr),
+        interval=(low * scale, high * scale),
+        best_trial_lr=best_lr,
+        total_steps=total_steps,
+        result=result,
+        trials=tuple(trials),
+    )
+
+
+def length_scale(trial_steps: int, total_steps: int | None) -> float:
+    """Return what the best rate of a trial is multiplied by for a longer training, in (0, 1].
+
+    Args:
+        trial_steps: optimizer steps of a trial, >= 1.
+        total_steps: optimizer steps of the training; None for four times a trial.
+
+    Example:
+        >>> length_scale(50, 200), length_scale(50, 20), length_scale(50, None)
+        (0.5, 1.0, 0.5)
+    """
+    times = _DEFAULT_LENGTH if total_steps is None else total_steps / trial_steps
+    return 1 / math.sqrt(min(max(times, 1.0), _LONGEST))
+
+
+def interval(trials: list[Trial], best_lr: float, top: float) -> tuple[float, float]:
+    """Return the lowest and highest rate between which the trials lose little.
+
+    Args:
+        trials: at least one.
+        best_lr: the rate that is in the interval in any case.
+        top: loss that the trials began with.
+    """
+    best = min(trial.loss for trial in trials)
+    good = [t.lr for t in trials if t.loss <= best + _INTERVAL_LOSS * (top - best)]
+    half_step = math.sqrt(FACTOR)
+    return min(*good, best_lr / half_step), max(*good, best_lr * half_step)
+
+
+def _check_progress(best: Trial, top: float) -> None:
+    if not best.loss < top:
+        raise NoSuggestionError(
+            f"expected a trial that gets below the loss of {top:.4g} it began with, got "
+            f"{best.loss:.4g} at best (lr={best.lr:.1e}); raise budget, use larger batches, or "
+            "check that the model can learn the task"
+        )
+
+
+def _why(
+    trials: list[Trial], best: Trial, plan: Plan, total_steps: int | None, scale: float
+) -> str:
+    length = f"{total_steps} steps" if total_steps is not None else "a longer training"
+    return (
+        f"of {len(trials)} trials of {plan.trial_steps} steps the one at lr={best.lr:.1e} ended "
+        f"lowest, at a loss of {best.loss:.4g}; for {length} that rate is taken times {scale:.2g}"
+    )
