@@ -6,6 +6,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "agg"
 
-import torch  # noqa: E402 - torch reads the number of threads when it is imported
+import torch
 
 torch.set_num_threads(1)

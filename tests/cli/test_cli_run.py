@@ -1,0 +1,186 @@
+"""`lrfinder run`."""
+
+import math
+
+import pytest
+
+from lrfinder import RangeTestResult
+
+TASK = """
+    import itertools
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    inputs = torch.randn(16, 4)
+    batches = [(inputs, inputs.sum(1, keepdim=True))]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    setting = 3
+
+    def setup():
+        return model, optimizer, nn.MSELoss(), batches
+
+    def with_validation():
+        return *setup(), [(inputs, torch.zeros(16, 1))]
+
+    def only_rises():
+        losses = itertools.count(1)
+        return model, optimizer, lambda outputs, _: outputs.sum() * 0 + next(losses), batches
+
+    def too_few():
+        return model, optimizer
+
+    def wrong_order():
+        return optimizer, model, nn.MSELoss(), batches
+
+    def nothing():
+        pass
+
+    def no_batch():
+        return model, optimizer, nn.MSELoss(), []
+
+    def fails():
+        def loader():
+            yield batches[0]
+            raise LookupError("the user's loader")
+        return model, optimizer, nn.MSELoss(), loader()
+"""
+
+
+@pytest.fixture
+def task(write):
+    return write("user_task.py", TASK)
+
+
+def test_a_function_in_a_file_is_swept_and_the_files_are_written(command, task, tmp_path):
+    status, out, _ = command("run", f"{task}:setup", "--end-lr", 100, "--num-iter", 60)
+    result = RangeTestResult.load(tmp_path / "lr_finder.json")
+    assert status == 0
+    assert (tmp_path / "lr_finder.png").is_file()
+    assert f"{result.suggest().lr:.2e}" in out
+    assert math.isclose(result.lr[1] / result.lr[0], (100 / 1e-7) ** (1 / 59), rel_tol=1e-9)
+
+
+def test_a_function_in_a_module_is_found_from_the_working_directory(command, write, tmp_path):
+    write("user_package/__init__.py", "")
+    write("user_package/training.py", TASK)
+    assert command("run", "user_package.training:setup").status == 0
+    assert (tmp_path / "lr_finder.json").is_file()
+
+
+def test_a_file_can_import_its_neighbours(command, write, tmp_path):
+    write("elsewhere/user_neighbour.py", TASK)
+    write("elsewhere/user_main.py", "from user_neighbour import setup")
+    assert command("run", "elsewhere/user_main.py:setup").status == 0
+
+
+def test_a_validation_loader_is_what_the_suggestion_is_read_off(command, task, tmp_path):
+    command("run", f"{task}:with_validation", "--num-iter", 20)
+    result = RangeTestResult.load(tmp_path / "lr_finder.json")
+    assert len(result.val_loss) == len(result)
+    assert result.val_loss != result.loss
+
+
+def test_worker_processes_find_the_classes_of_the_file(command, write, tmp_path):
+    """A spawned worker starts from nothing and imports what it unpickles by name."""
+    write(
+        "user_workers.py",
+        """
+        import torch
+        from torch import nn
+        from torch.utils.data import DataLoader, Dataset
+
+        class Numbers(Dataset):
+            def __len__(self):
+                return 64
+
+            def __getitem__(self, index):
+                x = torch.tensor([index / 64])
+                return x, 3 * x
+
+        def setup():
+            model = nn.Linear(1, 1)
+            loader = DataLoader(
+                Numbers(), batch_size=64, num_workers=1, multiprocessing_context="spawn",
+                persistent_workers=True,
+            )
+            return model, torch.optim.SGD(model.parameters(), lr=0.1), nn.MSELoss(), loader
+        """,
+    )
+    command("run", "user_workers.py:setup", "--num-iter", 4)
+    assert len(RangeTestResult.load(tmp_path / "lr_finder.json")) == 4
+
+
+def test_where_no_rate_is_found_the_files_are_written_and_the_status_is_1(command, task, tmp_path):
+    status, out, err = command("run", f"{task}:only_rises")
+    assert status == 1
+    assert out.startswith("Files: ")
+    assert (tmp_path / "lr_finder.png").is_file()
+    assert (tmp_path / "lr_finder.json").is_file()
+    assert err.splitlines()[-1].startswith("lrfinder: error: ")
+
+
+@pytest.mark.parametrize(
+    ("function", "got"),
+    [
+        ("too_few", "Linear, SGD"),
+        ("wrong_order", "SGD, Linear, MSELoss, list"),
+        ("nothing", "NoneType"),
+    ],
+)
+def test_a_function_that_returns_something_else_is_told_what_to_return(
+    command, task, tmp_path, function, got
+):
+    status, out, err = command("run", f"{task}:{function}")
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "model, optimizer, criterion, train_loader" in err
+    assert f"got {got};" in err
+    assert not (tmp_path / "lr_finder.json").exists()
+
+
+def test_what_the_library_refuses_is_one_line(command, task):
+    status, out, err = command("run", f"{task}:no_batch")
+    assert (status, out) == (1, "")
+    assert err.splitlines()[-1].startswith("lrfinder: error: expected a loader with at least one")
+    assert "Traceback" not in err
+
+
+def test_an_exception_of_the_users_loader_arrives_unchanged(command, task):
+    with pytest.raises(LookupError, match="the user's loader"):
+        command("run", f"{task}:fails")
+
+
+def test_an_import_that_fails_inside_the_users_module_arrives_unchanged(command, write):
+    write("user_broken.py", "import user_package_that_is_not_installed")
+    with pytest.raises(ModuleNotFoundError, match="user_package_that_is_not_installed"):
+        command("run", "user_broken:setup")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("user_task.py",), "FILE.py:FUNCTION or package.module:function, got 'user_task.py'"),
+        ((":setup",), "FILE.py:FUNCTION or package.module:function, got ':setup'"),
+        (("nowhere.py:setup",), "'nowhere.py'"),
+        (("user_nowhere:setup",), "'user_nowhere'"),
+        (("user_task.nowhere:setup",), "'user_task.nowhere'"),
+        (("./user_task:setup",), "'./user_task'"),
+        (("user_task.py:missing",), "none of that name"),
+        (("user_task.py:setting",), "got int"),
+        (("user_task.py:setup", "--num-iter", "1"), "--num-iter"),
+        (("user_task.py:setup", "--num-iter", "many"), "--num-iter"),
+        (("user_task.py:setup", "--end-lr", "inf"), "--end-lr"),
+        (("user_task.py:setup", "--start-lr", "-1"), "--start-lr"),
+        (("user_task.py:setup", "--start-lr", "1", "--end-lr", "0.1"), "start_lr=1 and end_lr=0.1"),
+        (("user_task.py:setup", "--step-mode", "cosine"), "cosine"),
+    ],
+)
+def test_wrong_usage_is_status_2_with_what_was_wrong(command, task, tmp_path, arguments, says):
+    status, out, err = command("run", *arguments)
+    assert (status, out) == (2, "")
+    last = err.splitlines()[-1]
+    assert last.startswith("lrfinder run: error: ")
+    assert says in last
+    assert not (tmp_path / "lr_finder.json").exists()
