@@ -34,7 +34,6 @@ class Recommendation(Suggestion):
     """A learning rate that short trainings were made for, with every number behind it.
 
     Attributes:
-        interval: lowest and highest rate that the trials cannot tell from `lr`.
         best_trial_lr: rate that was best over the length of a trial, before the length of training
             was taken into account.
         total_steps: planned length of training, or None.
@@ -42,7 +41,6 @@ class Recommendation(Suggestion):
         trials: the short trainings, in the order they were made.
     """
 
-    interval: tuple[float, float] = (math.nan, math.nan)
     best_trial_lr: float = math.nan
     total_steps: int | None = None
     result: RangeTestResult | None = field(default=None, repr=False)

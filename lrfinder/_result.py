@@ -42,6 +42,11 @@ class Curve:
     step_mode: StepMode
     repeats: Array
 
+    def single(self, index: int) -> Curve:
+        """Return one of the sweeps alone."""
+        one = self.repeats[index]
+        return Curve(self.lr, one, self.step_mode, one[None])
+
 
 @dataclass(frozen=True)
 class RangeTestResult:

@@ -10,6 +10,8 @@ from lrfinder._errors import InvalidInputError
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
+    from lrfinder.suggestion._diagnosis import Confidence, Finding
+
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -23,6 +25,9 @@ class Suggestion:
         min_lr: lower bound for a cyclic schedule, > 0.
         max_lr: upper bound for a cyclic schedule, >= `lr`.
         lrs: `lr` for each parameter group, in the optimizer's order.
+        interval: lowest and highest rate that the sweeps or trials speak for.
+        confidence: how far to trust it; the findings say why it is not high.
+        findings: what is remarkable about the curve, each with what to do.
     """
 
     lr: float
@@ -31,6 +36,9 @@ class Suggestion:
     min_lr: float
     max_lr: float
     lrs: tuple[float, ...]
+    interval: tuple[float, float] | None = None
+    confidence: Confidence | None = None
+    findings: tuple[Finding, ...] = ()
 
     def __float__(self) -> float:
         return self.lr

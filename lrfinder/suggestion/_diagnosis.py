@@ -1,0 +1,173 @@
+"""What a curve looks like, in words, and what to do about it; and how far to trust its rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from lrfinder._errors import NoSuggestionError
+from lrfinder._result import Curve, RangeTestResult
+from lrfinder._stopping import StopReason
+from lrfinder.suggestion._descent import Descent, find_descent
+
+# A descent over fewer steps than this is told by a handful of batches.
+_FEWEST_STEPS = 5
+# Noise above this share of the fall moves the steepest point by more than the descent is wide.
+_MOST_NOISE = 0.25
+# Sound rules read one curve within this factor of each other; beyond its square they do not
+# describe the same descent.
+DISAGREEMENT = 4.0
+
+
+class Diagnosis(str, Enum):
+    """What can be wrong with a curve; `sentence` says it in words."""
+
+    NO_DESCENT = "no descent"
+    FALLS_FROM_THE_START = "falls from the start"
+    MINIMUM_AT_THE_END = "minimum at the end"
+    NEVER_DIVERGED = "never diverged"
+    FEW_STEPS = "too few steps in the descent"
+    NOISY = "noise larger than the descent"
+    NON_FINITE = "non-finite loss"
+    OUT_OF_DATA = "out of data"
+
+    @property
+    def sentence(self) -> str:
+        """What it means, in words."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Diagnosis.NO_DESCENT: "The loss does not fall by more than its noise at any rate.",
+    Diagnosis.FALLS_FROM_THE_START: "The loss falls at the first rates already.",
+    Diagnosis.MINIMUM_AT_THE_END: "The loss is lowest at the highest rate.",
+    Diagnosis.NEVER_DIVERGED: "The loss does not rise again after its minimum.",
+    Diagnosis.FEW_STEPS: "The whole fall takes place within a few steps.",
+    Diagnosis.NOISY: "From step to step the loss varies by much of its fall.",
+    Diagnosis.NON_FINITE: "The loss became infinite or NaN.",
+    Diagnosis.OUT_OF_DATA: "The loader ended before the ladder of rates did.",
+}
+
+
+class Finding(NamedTuple):
+    """One thing that a reader of a curve should know.
+
+    Attributes:
+        diagnosis: what it is; `diagnosis.sentence` says it in words.
+        advice: what to do, with numbers.
+        doubtful: whether a suggestion from this curve is less certain for it.
+    """
+
+    diagnosis: Diagnosis
+    advice: str
+    doubtful: bool
+
+    def __str__(self) -> str:
+        return f"{self.diagnosis.sentence} {self.advice}"
+
+
+class Confidence(str, Enum):
+    """How far a suggestion can be trusted: each doubtful finding takes one step off."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+def diagnose(
+    result: RangeTestResult, *, on: str | None = None, maximize: bool = False
+) -> tuple[Finding, ...]:
+    """Return what is remarkable about a result; nothing if it is as it should be.
+
+    Args:
+        result: what a range test recorded.
+        on: `"loss"`, `"val_loss"` or the name of a metric; None for what `suggest` reads.
+        maximize: the quantity is better when larger.
+    """
+    return tuple(_findings(result, result.curve(on, maximize=maximize)))
+
+
+def confidence(findings: Sequence[Finding], rates: Sequence[float]) -> Confidence:
+    """Return how far a suggestion can be trusted.
+
+    Args:
+        findings: about its curve.
+        rates: what several rules read off that curve.
+    """
+    doubts = sum(finding.doubtful for finding in findings)
+    if len(rates) > 1:
+        factor = max(rates) / min(rates)
+        doubts += (factor > DISAGREEMENT) + (factor > DISAGREEMENT**2)
+    return list(Confidence)[min(doubts, 2)]
+
+
+def _findings(result: RangeTestResult, curve: Curve) -> Iterator[Finding]:
+    yield from _of_the_stop(result)
+    try:
+        descent = find_descent(curve)
+    except NoSuggestionError as error:
+        yield Finding(Diagnosis.NO_DESCENT, f"{_sentence(str(error))}", doubtful=True)
+        return
+    yield from _of_the_ends(result, descent)
+    yield from _of_the_fall(result, descent)
+
+
+def _of_the_stop(result: RangeTestResult) -> Iterator[Finding]:
+    last = f"{result.lr[-1]:.1e}" if result.lr else "the first rate"
+    if result.stop_reason is StopReason.NON_FINITE:
+        yield Finding(Diagnosis.NON_FINITE, f"Keep the rate well below {last}.", doubtful=False)
+    if result.stop_reason is StopReason.OUT_OF_DATA:
+        yield Finding(
+            Diagnosis.OUT_OF_DATA,
+            f"The sweep ended at {last}; pass a loader that can be walked again.",
+            doubtful=True,
+        )
+
+
+def _of_the_ends(result: RangeTestResult, descent: Descent) -> Iterator[Finding]:
+    last = len(descent.lr) - 1
+    if descent.last_above(0.1) <= 1:
+        yield Finding(
+            Diagnosis.FALLS_FROM_THE_START,
+            f"Lower start_lr to {descent.lr[0] / 100:.0e}, or pass start_lr=None.",
+            doubtful=True,
+        )
+    if result.stop_reason is not StopReason.COMPLETED:
+        return
+    if descent.minimum >= last - 1:
+        yield Finding(
+            Diagnosis.MINIMUM_AT_THE_END,
+            f"Raise end_lr to {descent.lr[-1] * 100:.0e}, or pass end_lr=None.",
+            doubtful=True,
+        )
+    elif descent.loss[-1] - descent.loss[descent.minimum] < 0.1 * descent.fall:
+        yield Finding(
+            Diagnosis.NEVER_DIVERGED,
+            f"Raise end_lr above {descent.lr[-1]:.0e} to see where training breaks down.",
+            doubtful=False,
+        )
+
+
+def _of_the_fall(result: RangeTestResult, descent: Descent) -> Iterator[Finding]:
+    if descent.points < _FEWEST_STEPS:
+        times = math.ceil(_FEWEST_STEPS / max(descent.points, 1))
+        yield Finding(
+            Diagnosis.FEW_STEPS,
+            f"Raise num_iter to {times * len(result)}, or narrow the range.",
+            doubtful=True,
+        )
+    share = descent.noise / descent.fall
+    if share > _MOST_NOISE:
+        # Averaging over k times the samples takes the square root of k off the noise.
+        times = math.ceil((share / _MOST_NOISE) ** 2)
+        yield Finding(
+            Diagnosis.NOISY,
+            f"Use {times} times the batch size or num_iter, repeats={times}, or cached_batches=1.",
+            doubtful=True,
+        )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

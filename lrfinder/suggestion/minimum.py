@@ -1,0 +1,29 @@
+"""A safe margin below the rate at which the loss is lowest."""
+
+from __future__ import annotations
+
+from lrfinder._result import Curve
+from lrfinder.suggestion._descent import find_descent
+from lrfinder.suggestion._rule import Reading
+
+# At the minimum the sweep is only passing; a training that stays there has no margin left.
+_MARGIN = 4.0
+
+
+def minimum(curve: Curve) -> Reading:
+    """Return a quarter of the rate at which the smoothed loss is lowest.
+
+    Raises:
+        NoSuggestionError: if there is no descent.
+
+    References:
+        Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
+        section 3.3: the rate where the curve turns is the upper bound of a cycle, a third or a
+        quarter of it the lower one.
+    """
+    descent = find_descent(curve)
+    return Reading(
+        lr=descent.minimum_lr / _MARGIN,
+        max_lr=descent.minimum_lr,
+        why=f"it is a quarter of {descent.minimum_lr:.1e}, where the loss is lowest",
+    )
