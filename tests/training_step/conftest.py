@@ -1,0 +1,42 @@
+"""Real digits, a network for them, and one seed for every test."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.utils.data import TensorDataset
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the global generator is what users seed
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """1797 handwritten digits, 64 pixels in [0, 1] each, and their labels."""
+    pixels, labels = load_digits(return_X_y=True)
+    return TensorDataset(torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(labels))
+
+
+@pytest.fixture
+def batches(digits):
+    """Ten batches of 64 digits."""
+    pixels, labels = digits.tensors
+    return list(zip(pixels[:640].split(64), labels[:640].split(64), strict=True))
+
+
+@pytest.fixture
+def model():
+    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+
+
+@pytest.fixture
+def optimizer(model):
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
