@@ -20,7 +20,7 @@ from lrfinder._tensors import Region
 Where = str | os.PathLike[str]
 
 # Bytes moved at once between a tensor and the file: bounds the host memory that disk needs.
-_CHUNK = 8 * 2**20
+_CHUNK = 4 * 2**20
 _ELSEWHERE = "name another directory or use snapshot='memory'"
 
 
@@ -89,7 +89,9 @@ class DiskStorage:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._end = 0
+        # Files read and write numpy's memory, and a tensor whose memory numpy has seen can never be
+        # resized again: the tensors of the user are not shown to it.
+        self._staged = torch.empty(_CHUNK, dtype=torch.uint8)
         with _explained(f"expected a writable directory for the snapshot, got '{directory}'"):
             self._file: BinaryIO = tempfile.TemporaryFile(  # noqa: SIM115 - closed by close()
                 dir=directory, prefix="lrfinder-", buffering=0
@@ -106,10 +108,10 @@ class DiskStorage:
 
     def keep(self, region: Region) -> PutBack:
         """Copy the bytes now; the returned call copies them back."""
-        start = self._end
+        start = self._file.seek(0, os.SEEK_END)
         with _explained(f"expected room for the snapshot in '{self._directory}', got none"):
             for piece in region.bytes().split(_CHUNK):
-                self._write(piece.cpu())
+                self._write(piece)
         return lambda: self._read_into(region, start)
 
     def close(self) -> None:
@@ -117,29 +119,21 @@ class DiskStorage:
         self._file.close()
 
     def _write(self, piece: Tensor) -> None:
-        content = piece.numpy().data
+        content = self._staged[: len(piece)].copy_(piece).numpy().data
         while content:
-            written = self._file.write(content)
-            self._end += written
-            content = content[written:]
+            content = content[self._file.write(content) :]
 
     def _read_into(self, region: Region, start: int) -> None:
         self._file.seek(start)
         for piece in region.bytes().split(_CHUNK):
-            if piece.device.type == "cpu":
-                self._fill(piece)
-            else:
-                host = torch.empty_like(piece, device="cpu")
-                self._fill(host)
-                piece.copy_(host)
-
-    def _fill(self, host: Tensor) -> None:
-        content = host.numpy().data
-        while content:
-            read = self._file.readinto(content)  # type: ignore[attr-defined]
-            if not read:
-                raise SnapshotError("expected the whole snapshot on disk, got a truncated file")
-            content = content[read:]
+            staged = self._staged[: len(piece)]
+            content = staged.numpy().data
+            while content:
+                read = self._file.readinto(content)  # type: ignore[attr-defined]
+                if not read:
+                    raise SnapshotError("expected the whole snapshot on disk, got a truncated file")
+                content = content[read:]
+            piece.copy_(staged)
 
 
 @contextmanager

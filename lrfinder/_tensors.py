@@ -103,11 +103,11 @@ def capture_values(tensor: Tensor) -> PutBack:
 
     Such as a sparse one, or every other column of a matrix. Its copy is in host memory.
     """
-    copied = tensor.detach().to("cpu", copy=True)
+    copied = _written_once(tensor.detach()).to("cpu", copy=True)
 
     def put_back() -> None:
         with torch.inference_mode() if tensor.is_inference() else torch.no_grad():
-            _written_once(tensor).copy_(_written_once(copied))
+            _written_once(tensor).copy_(copied)
 
     return put_back
 
