@@ -23,7 +23,7 @@ from lrfinder._loss import Criterion, LossFunction, TrainingStep
 from lrfinder._open_range import Range, closed_range
 from lrfinder._progress import Progress
 from lrfinder._range_test import RangeTest
-from lrfinder._recommend import Recommendation, make_plan, recommend
+from lrfinder._recommend import Recommendation, make_plan, recommend, shows_descent
 from lrfinder._result import RangeTestResult
 from lrfinder._schedule import StepMode, check_num_iter
 from lrfinder._session import Session
@@ -259,16 +259,18 @@ class LRFinder:
             Progress(budget, "sweep and trials", shown=progress) as bar,
         ):
             session = self._session(snapshot, step, train_loader, bar)
-            result = self._result = RangeTest(rates_of, "exp", SMOOTH_F, DIVERGE_TH).run(
-                session, span
-            )
-
-            def train(lr: float, watch: TrialWatch) -> list[float]:
+            test = RangeTest(rates_of, "exp", SMOOTH_F, DIVERGE_TH)
+            result = test.run(session, span)
+            if not shows_descent(result):
+                plan = plan.with_second_sweep()
                 session.rewind()
-                return session.run(
-                    constant_rates(result.lrs_at(lr), plan.trial_steps), watch
-                ).losses
+                result = test.run(session, Range(start_lr, end_lr, plan.sweep_steps))
 
+            def train(lr: float, steps: int, watch: TrialWatch) -> list[float]:
+                session.rewind()
+                return session.run(constant_rates(result.lrs_at(lr), steps), watch).losses
+
+            self._result = result
             return recommend(result, plan, train, total_steps)
 
     def suggest(

@@ -10,7 +10,7 @@ from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._result import RangeTestResult
 from lrfinder._trials import FACTOR, Trial, TrialWatch, climb, vertex
 from lrfinder.suggestion import Suggestion
-from lrfinder.suggestion._descent import landmarks
+from lrfinder.suggestion._descent import find_descent, landmarks
 
 # Share of the budget for the sweep: it only has to say where to begin.
 _SWEEP_SHARE = 1 / 6
@@ -67,6 +67,11 @@ class Plan:
     trial_steps: int
     trials_budget: int
 
+    def with_second_sweep(self) -> Plan:
+        """Return the plan that pays a second sweep of twice the steps from the trials' budget."""
+        steps = 2 * self.sweep_steps
+        return Plan(steps, self.trial_steps, self.trials_budget - steps)
+
 
 def make_plan(budget: int) -> Plan:
     """Divide a budget between the sweep and the trials.
@@ -87,23 +92,33 @@ def make_plan(budget: int) -> Plan:
     return Plan(sweep_steps, trials_budget // _TRIALS, trials_budget)
 
 
+def shows_descent(result: RangeTestResult) -> bool:
+    """Tell whether the trials can begin from a sweep, or a finer one is needed."""
+    try:
+        find_descent(result.curve())
+    except NoSuggestionError:
+        return False
+    return True
+
+
 def recommend(
     result: RangeTestResult,
     plan: Plan,
-    train: Callable[[float, TrialWatch], list[float]],
+    train: Callable[[float, int, TrialWatch], list[float]],
     total_steps: int | None = None,
 ) -> Recommendation:
     """Try rates around the descent of a sweep and return the one to train with.
 
-    The trials begin at half the rate of the sweep's minimum and go uphill by factors of 2. The
-    best of them is best for a training as short as a trial. The best constant rate falls with the
-    square root of the number of steps where noise decides, so the answer is
-    `best * sqrt(trial_steps / total_steps)`.
+    The trials begin where nine tenths of the sweep's fall are done, which noise moves less than
+    the minimum itself, and go uphill by factors of 2. The best of them is best for a training as
+    short as a trial. The best constant rate falls with the square root of the number of steps
+    where noise decides, so the answer is `best * sqrt(trial_steps / total_steps)`.
 
     Args:
         result: the sweep.
         plan: how many steps a trial has and how many there are in all.
-        train: trains afresh at a rate until the watch ends it; returns the losses.
+        train: trains afresh at a rate, for a number of steps unless the watch ends it before;
+            returns the losses.
         total_steps: planned optimizer steps of the training; None for four times a trial.
 
     Raises:
@@ -116,7 +131,8 @@ def recommend(
         bound of a quarter of the upper one.
     """
     start = landmarks(result.curve())
-    trials = climb(start.minimum_lr / FACTOR, plan.trials_budget, plan.trial_steps, train)
+    start_lr = float(start.lr[start.last_above(0.9)])
+    trials = climb(start_lr, plan.trials_budget, plan.trial_steps, train)
     best = min(trials, key=lambda trial: trial.loss)
     _check_progress(best, start.top)
     best_lr = vertex(trials)

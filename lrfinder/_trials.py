@@ -18,6 +18,8 @@ _TAIL = 1 / 3
 # A rate that is higher and behind is given up after this share of a trial, looked at this often.
 _GIVE_UP_FROM = 0.4
 _GIVE_UP_EVERY = 6
+# A last trial that the budget cuts short is still worth making at this share of its length.
+_SHORTEST = 0.6
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ def tail_mean(losses: Sequence[float]) -> float:
 
 
 def climb(
-    start_lr: float, budget: int, steps: int, train: Callable[[float, TrialWatch], list[float]]
+    start_lr: float,
+    budget: int,
+    steps: int,
+    train: Callable[[float, int, TrialWatch], list[float]],
 ) -> list[Trial]:
     """Try rates by factors of 2, uphill from a first one, until both neighbours of the best lose.
 
@@ -82,7 +87,8 @@ def climb(
         start_lr: first rate, > 0.
         budget: optimizer steps for all trials together, >= `steps`.
         steps: optimizer steps of one trial, >= 3.
-        train: trains afresh at a rate until the watch ends it; returns the losses.
+        train: trains afresh at a rate, for a number of steps unless the watch ends it before;
+            returns the losses.
 
     Returns:
         The trials in the order they were made.
@@ -92,17 +98,17 @@ def climb(
     def attempt(lr: float) -> Trial:
         best = min(trials, key=lambda trial: trial.loss, default=None)
         rival = best.losses if best is not None and best.lr < lr else None
-        losses = train(lr, TrialWatch(steps, rival))
+        losses = train(lr, min(steps, left()), TrialWatch(steps, rival))
         trial = Trial(lr, _result(losses, steps, best), tuple(losses))
         trials.append(trial)
         return trial
 
-    def affordable() -> bool:
-        return budget - sum(len(trial.losses) for trial in trials) >= steps
+    def left() -> int:
+        return budget - sum(len(trial.losses) for trial in trials)
 
     best = attempt(start_lr)
     for factor in (FACTOR, 1 / FACTOR):
-        while affordable() and (trial := attempt(best.lr * factor)).loss < best.loss:
+        while left() >= _SHORTEST * steps and (trial := attempt(best.lr * factor)).loss < best.loss:
             best = trial
         if best.lr > start_lr:
             break  # its lower neighbour was tried on the way up
@@ -110,7 +116,7 @@ def climb(
 
 
 def _result(losses: Sequence[float], steps: int, best: Trial | None) -> float:
-    """Return a trial's result; one that was given up is as far behind as it was then."""
+    """Return a trial's result; one that ended early keeps the lead or lag that it had then."""
     if len(losses) == steps or best is None or not math.isfinite(losses[-1]):
         return tail_mean(losses)
     behind = tail_mean(losses) - tail_mean(best.losses[: len(losses)])
