@@ -21,7 +21,7 @@ def extra_needed(extra: str, *packages: str) -> Iterator[None]:
     """Turn the absence of one of an extra's packages into one line that names the extra.
 
     Args:
-        extra: as in `pip install "lrfinder[extra]"`.
+        extra: as in `pip install "lrfinder[EXTRA]"`.
         packages: names under which its packages are imported.
 
     Raises:

@@ -58,7 +58,7 @@ def sweep_and_report(
     try:
         print(_suggestion(result))
     finally:
-        print(f"Files:         {', '.join(map(str, files))}")
+        print(f"{'Files:':<15}{', '.join(map(str, files))}")
 
 
 def draw(result: RangeTestResult, path: Path) -> None:
@@ -79,15 +79,23 @@ def draw(result: RangeTestResult, path: Path) -> None:
 
 def _suggestion(result: RangeTestResult) -> str:
     suggestion = result.suggest()
-    return "\n".join(
-        (
-            f"Suggested lr:  {suggestion.lr:.2e}",
-            f"Why:           {suggestion.why} (rule: {suggestion.method})",
-            f"Cyclic bounds: {suggestion.min_lr:.2e} to {suggestion.max_lr:.2e}",
-            f"The sweep:     {len(result)} steps from {result.lr[0]:.1e} to {result.lr[-1]:.1e}. "
-            f"{result.stop_reason.sentence}",
-        )
-    )
+    lines = [
+        ("Suggested lr:", f"{suggestion.lr:.2e}"),
+        ("Why:", f"{suggestion.why} (rule: {suggestion.method})"),
+        ("Cyclic bounds:", f"{suggestion.min_lr:.2e} to {suggestion.max_lr:.2e}"),
+        ("The sweep:", _course(result)),
+    ]
+    if len(suggestion.lrs) > 1:
+        lines.insert(1, ("Every group:", ", ".join(f"{lr:.2e}" for lr in suggestion.lrs)))
+    if suggestion.confidence is not None:
+        lines.append(("Confidence:", suggestion.confidence.value))
+    lines += [("Note:", str(finding)) for finding in suggestion.findings]
+    return "\n".join(f"{head:<15}{text}" for head, text in lines)
+
+
+def _course(result: RangeTestResult) -> str:
+    reason = result.stop_reason.sentence
+    return f"{len(result)} steps from {result.lr[0]:.1e} to {result.lr[-1]:.1e}. {reason}"
 
 
 def _make_directory(path: Path) -> None:

@@ -24,6 +24,10 @@ TASK = """
     def with_validation():
         return *setup(), [(inputs, torch.zeros(16, 1))]
 
+    def two_groups():
+        groups = [{"params": [model.weight], "lr": 0.1}, {"params": [model.bias], "lr": 0.05}]
+        return model, torch.optim.SGD(groups), nn.MSELoss(), batches
+
     def only_rises():
         losses = itertools.count(1)
         return model, optimizer, lambda outputs, _: outputs.sum() * 0 + next(losses), batches
@@ -80,6 +84,21 @@ def test_a_validation_loader_is_what_the_suggestion_is_read_off(command, task, t
     result = RangeTestResult.load(tmp_path / "lr_finder.json")
     assert len(result.val_loss) == len(result)
     assert result.val_loss != result.loss
+
+
+def test_every_group_is_told_its_rate(command, task, tmp_path):
+    _, out, _ = command("run", f"{task}:two_groups")
+    suggestion = RangeTestResult.load(tmp_path / "lr_finder.json").suggest()
+    assert f"\nEvery group:   {suggestion.lr:.2e}, {suggestion.lr / 2:.2e}\n" in out
+
+
+def test_what_is_doubtful_about_a_curve_is_told_with_the_suggestion(command, task, tmp_path):
+    _, out, _ = command("run", f"{task}:setup", "--start-lr", 0.1, "--end-lr", 0.3)
+    suggestion = RangeTestResult.load(tmp_path / "lr_finder.json").suggest()
+    assert f"\nConfidence:    {suggestion.confidence.value}\n" in out
+    assert suggestion.findings
+    for finding in suggestion.findings:
+        assert f"\nNote:          {finding}\n" in out
 
 
 def test_worker_processes_find_the_classes_of_the_file(command, write, tmp_path):
