@@ -66,8 +66,8 @@ def open_files_below(directory: Path) -> list[str]:
     handles = Path("/proc/self/fd")
     if not handles.exists():
         pytest.skip("cannot list open files on this system")
-    links = [os.readlink(h) for h in handles.iterdir() if h.is_symlink() and os.path.lexists(h)]
-    return [link for link in links if link.startswith(str(directory))]
+    links = [handle.readlink() for handle in handles.iterdir() if os.path.lexists(handle)]
+    return [str(link) for link in links if str(link).startswith(str(directory))]
 
 
 def test_while_it_runs_the_copies_are_in_that_directory(where: Any, own_tmp: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_file_that_was_cut_short_is_told(tmp_path: Path) -> None:
 
     def cut(*_: Any) -> None:
         for handle in Path("/proc/self/fd").iterdir():
-            if os.path.lexists(handle) and os.readlink(handle).startswith(str(tmp_path)):
+            if os.path.lexists(handle) and str(handle.readlink()).startswith(str(tmp_path)):
                 os.truncate(handle, 10)
 
     if not Path("/proc/self/fd").exists():

@@ -160,9 +160,14 @@ def test_a_part_that_fails_does_not_keep_the_others_from_being_put_back() -> Non
 
     model = nn.Linear(2, 2)
     before, rng = model.weight.detach().clone(), torch.get_rng_state()
-    with pytest.raises(ValueError, match="cannot load"), preserve_state(Broken(), model):
-        model.weight.data.zero_()
-        torch.rand(1)
+
+    def change() -> None:
+        with preserve_state(Broken(), model):
+            model.weight.data.zero_()
+            torch.rand(1)
+
+    with pytest.raises(ValueError, match="cannot load"):
+        change()
     assert torch.equal(model.weight, before)
     assert torch.equal(torch.get_rng_state(), rng)
 
