@@ -60,8 +60,8 @@ def _only(optimizers: list[Any]) -> Iterator[None]:
     def check(optimizer: Optimizer, *_: Any) -> None:
         if not any(optimizer.param_groups is known for known in groups):
             raise InvalidInputError(
-                "expected update_step to step only optimizers that are put back, got a "
-                f"{type(optimizer).__name__} that is not; add it, and its model where that is "
+                "expected update_step to step only optimizers that are put back, got "
+                f"{type(optimizer).__name__}, which is not; add it, and its model where that is "
                 "another one, to LRFinder(..., preserve=[...])"
             )
 
