@@ -131,7 +131,7 @@ def test_the_warmup_is_a_straight_line_that_ends_on_the_schedule_behind_it(name)
 
 
 @given(
-    total_steps=st.integers(2, 200),
+    total_steps=st.integers(1, 200),
     data=st.data(),
     power=st.floats(0.2, 4),
     floor=st.floats(0, 1),
