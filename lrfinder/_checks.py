@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
@@ -81,11 +80,6 @@ def check_groups(groups: Sequence[int], count: int) -> None:
             f"expected groups to name some of the {count} parameter groups by index from 0, got "
             f"{list(groups)!r}"
         )
-
-
-def model_device(model: nn.Module) -> torch.device:
-    """Return the device of the model's first parameter, where its batches go."""
-    return next(model.parameters()).device
 
 
 def _is_number(value: Any) -> bool:

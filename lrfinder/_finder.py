@@ -15,24 +15,24 @@ from lrfinder._checks import (
     check_clip_grad,
     check_count,
     check_model_and_optimizer,
-    model_device,
 )
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._group_rates import Bound, GroupRates, constant_rates, group_rates
 from lrfinder._loss import Criterion, LossFunction, TrainingStep
 from lrfinder._open_range import Range, closed_range
+from lrfinder._peers import OnStep, Peers, peers_of
 from lrfinder._progress import Progress
 from lrfinder._range_test import RangeTest
 from lrfinder._recommend import Recommendation, make_plan, recommend, shows_descent
 from lrfinder._result import RangeTestResult
 from lrfinder._schedule import StepMode, check_num_iter
 from lrfinder._session import Session
+from lrfinder._sharding import compute_device, is_spread
 from lrfinder._smoothing import check_smooth_f
 from lrfinder._snapshot import Snapshot
 from lrfinder._step import ClipGrad, Step, make_step
 from lrfinder._stopping import check_diverge_th
 from lrfinder._storage import Where
-from lrfinder._sweep import OnStep
 from lrfinder._trials import TrialWatch
 from lrfinder._user_step import UserStep
 from lrfinder._validation import Validation
@@ -110,7 +110,7 @@ class LRFinder:
         self.model = model
         self.optimizer = optimizer
         self.criterion = criterion
-        self.device = model_device(model) if device is None else torch.device(device)
+        self.device = compute_device(model) if device is None else torch.device(device)
         self._training_step = training_step
         self._update_step = update_step
         self._autocast = autocast
@@ -196,14 +196,15 @@ class LRFinder:
         loss = self._loss_function()
         step = self._make_step(loss, accumulation_steps)
         with (
+            peers_of(self.model, accumulation_steps) as peers,
             self._preserved(train_loader, val_loader) as snapshot,
-            Progress(span.num_iter * repeats, shown=progress) as bar,
+            Progress(span.num_iter * repeats, shown=progress and peers.leads) as bar,
         ):
             validation = None
             if val_loader is not None:
                 validation = Validation(self.model, loss, val_loader, val_batches, val_every)
             test = RangeTest(rates_of, step_mode, smooth_f, diverge_th, validation, on_step)
-            session = self._session(snapshot, step, train_loader, bar, cached_batches)
+            session = self._session(peers, snapshot, step, train_loader, bar, cached_batches)
             run = test.run_from_flat if start_lr is None else test.run
             self._result = run(session, span, repeats)
         return self._result
@@ -255,10 +256,11 @@ class LRFinder:
         rates_of(span)
         step = self._make_step(self._loss_function(), accumulation_steps)
         with (
+            peers_of(self.model, accumulation_steps) as peers,
             self._preserved(train_loader) as snapshot,
-            Progress(budget, "sweep and trials", shown=progress) as bar,
+            Progress(budget, "sweep and trials", shown=progress and peers.leads) as bar,
         ):
-            session = self._session(snapshot, step, train_loader, bar)
+            session = self._session(peers, snapshot, step, train_loader, bar)
             test = RangeTest(rates_of, "exp", SMOOTH_F, DIVERGE_TH)
             result = test.run(session, span)
             if not shows_descent(result):
@@ -367,6 +369,7 @@ class LRFinder:
 
     def _session(
         self,
+        peers: Peers,
         snapshot: Snapshot,
         step: Step,
         loader: Iterable[Any],
@@ -374,13 +377,20 @@ class LRFinder:
         cached_batches: int | None = None,
     ) -> Session:
         return Session(
-            snapshot, self._prepare_model, self.optimizer, step, loader, cached_batches, progress
+            snapshot,
+            self._prepare_model,
+            self.optimizer,
+            step,
+            loader,
+            cached_batches,
+            progress,
+            peers,
         )
 
     def _prepare_model(self) -> None:
         if not self.model.training:  # one in training mode may hold parts in eval on purpose
             self.model.train()
-        if model_device(self.model) != self.device:
+        if not is_spread(self.model) and compute_device(self.model) != self.device:
             for part in (self.model, self.criterion):
                 if isinstance(part, nn.Module):
                     part.to(self.device)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from lrfinder._group_rates import GroupRates
 from lrfinder._open_range import MOST_STARTS, Range, begins_flat
+from lrfinder._peers import OnStep
 from lrfinder._repeats import average, common_losses
 from lrfinder._result import RangeTestResult
 from lrfinder._schedule import StepMode
 from lrfinder._session import Session
 from lrfinder._stopping import DivergenceWatch
-from lrfinder._sweep import OnStep, Recording
+from lrfinder._sweep import Recording
 from lrfinder._validation import Validation
 
 

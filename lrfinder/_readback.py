@@ -16,8 +16,16 @@ Transfer = Callable[[Sequence[Scalar]], tuple[Tensor, Any]]
 class Reader(Protocol):
     """Takes the scalars of one step in; gives those of this and earlier steps back in order."""
 
-    def push(self, scalars: Sequence[Scalar]) -> list[list[float]]:
-        """Take the scalars of one step; return those of every step that has arrived since."""
+    def push(self, scalars: Sequence[Scalar], sizes: Sequence[int | None]) -> list[list[float]]:
+        """Take the scalars of one step; return those of every step that has arrived since.
+
+        Args:
+            scalars: scalar tensors or numbers.
+            sizes: how many samples are behind each; None where that is not known.
+        """
+
+    def skip(self) -> list[list[float]]:
+        """Note a step that has none, as the scaler skipped it; return what has arrived since."""
 
     def drain(self) -> list[list[float]]:
         """Wait for the rest and return it."""
@@ -26,9 +34,17 @@ class Reader(Protocol):
 class ImmediateReader:
     """Reads at once, where the values are already on the host."""
 
-    def push(self, scalars: Sequence[Scalar]) -> list[list[float]]:
+    def push(
+        self,
+        scalars: Sequence[Scalar],
+        sizes: Sequence[int | None],  # noqa: ARG002 - the scalars of one process need no weights
+    ) -> list[list[float]]:
         """Take the scalars of one step and return them."""
         return [[float(scalar) for scalar in scalars]]
+
+    def skip(self) -> list[list[float]]:
+        """Return nothing: there is nothing to read."""
+        return []
 
     def drain(self) -> list[list[float]]:
         """Return nothing: there is never a rest."""
@@ -47,13 +63,21 @@ class DelayedReader:
         self._transfer = transfer
         self._under_way: deque[tuple[Tensor, Any]] = deque()
 
-    def push(self, scalars: Sequence[Scalar]) -> list[list[float]]:
+    def push(
+        self,
+        scalars: Sequence[Scalar],
+        sizes: Sequence[int | None],  # noqa: ARG002 - the scalars of one process need no weights
+    ) -> list[list[float]]:
         """Take the scalars of one step; return those of every step that has arrived since."""
         self._under_way.append(self._transfer(scalars))
         arrived = []
         while self._under_way and self._under_way[0][1].query():
             arrived.append(self._under_way.popleft()[0].tolist())
         return arrived
+
+    def skip(self) -> list[list[float]]:
+        """Return nothing: what is under way can wait."""
+        return []
 
     def drain(self) -> list[list[float]]:
         """Wait for the rest and return it."""

@@ -9,11 +9,12 @@ from torch.optim import Optimizer
 
 from lrfinder._batches import Batches
 from lrfinder._group_rates import GroupRates
+from lrfinder._peers import OnStep, Peers
 from lrfinder._progress import Progress
 from lrfinder._snapshot import Snapshot
 from lrfinder._step import Step
 from lrfinder._stopping import Watch
-from lrfinder._sweep import OnStep, Recording, Sweep
+from lrfinder._sweep import Recording, Sweep
 from lrfinder._validation import Validation
 
 
@@ -28,6 +29,7 @@ class Session:
         loader: any iterable of batches, walked from its beginning in every run.
         cached_batches: how many batches are held and repeated; None for all.
         progress: counts the steps.
+        peers: the processes that do the same in step with this one.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Session:
         loader: Iterable[Any],
         cached_batches: int | None,
         progress: Progress,
+        peers: Peers,
     ) -> None:
         self._snapshot = snapshot
         self._prepare = prepare
@@ -47,6 +50,7 @@ class Session:
         self._loader = loader
         self._cached_batches = cached_batches
         self._progress = progress
+        self._peers = peers
 
     def run(
         self,
@@ -77,6 +81,7 @@ class Session:
                 progress=self._progress,
                 validation=validation,
                 on_step=on_step,
+                peers=self._peers,
             ).run()
         finally:
             batches.close()

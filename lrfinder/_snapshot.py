@@ -23,6 +23,7 @@ from lrfinder._containers import capture_dict
 from lrfinder._errors import InvalidInputError
 from lrfinder._interrupts import held_back
 from lrfinder._kinds import Notes, is_known, remember
+from lrfinder._sharding import reshard, settle
 from lrfinder._storage import Storage, Where, open_storage
 from lrfinder._tensors import capture_values, is_in_one_piece, regions
 
@@ -138,6 +139,10 @@ class Snapshot:
         """Remember an object that was passed in by name, which must not be overlooked."""
         if isinstance(thing, DataLoader):
             self._visit_loader(thing)
+        elif isinstance(thing, torch.nn.Module):
+            reshard(thing)  # shards are kept, never the whole of the parameters
+            self._notes.put_back.append(lambda: settle(thing))
+            self._visit(thing)
         elif is_known(thing):
             self._visit(thing)
         elif hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 
 from lrfinder._batches import OutOfDataError
 from lrfinder._param_groups import set_learning_rates
+from lrfinder._peers import Alone, OnStep, Peers
 from lrfinder._progress import Progress
-from lrfinder._readback import ImmediateReader, Reader, reader_for
+from lrfinder._readback import Reader
 from lrfinder._step import Step, StepOutcome
 from lrfinder._stopping import StopReason, Watch
 from lrfinder._validation import Validation
@@ -20,8 +21,6 @@ from lrfinder._validation import Validation
 # The scaler halves its scale at each skip: 64 in a row bring any scale that float32 holds to
 # where a finite gradient cannot overflow.
 _MOST_SKIPS_IN_A_ROW = 64
-
-OnStep = Callable[[float, float, int], Any]
 
 
 @dataclass
@@ -58,6 +57,7 @@ class Sweep:
         progress: counts the steps.
         validation: measures the validation loss; None for none.
         on_step: called as `on_step(lr, loss, step)`; a true answer ends the sweep.
+        peers: the processes that sweep in step with this one; None for this one alone.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Sweep:
         progress: Progress,
         validation: Validation | None = None,
         on_step: OnStep | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._optimizer = optimizer
         self._step = step
@@ -81,54 +82,72 @@ class Sweep:
         self._watch = watch
         self._progress = progress
         self._validation = validation
-        self._on_step = on_step
-        self._reader: Reader = ImmediateReader()
+        self._peers = peers or Alone()
+        self._on_step = self._peers.heed(on_step)
+        self._reader: Reader | None = None
         self._pending = 0  # steps that were taken and not read yet
         self._recording = Recording()
 
     def run(self) -> Recording:
         """Sweep until the ladder ends or there is a reason to stop."""
+        self._batches = self._peers.begin(self._batches, self._terms())
         reason = None
         for lrs in self._group_rates:
-            outcome = self._update(lrs)
-            reason = outcome if isinstance(outcome, StopReason) else self._push(outcome)
+            reason = self._update(lrs)
             if reason is not None:
                 break
         if reason is None or reason in (StopReason.OUT_OF_DATA, StopReason.ALL_SKIPPED):
             # Those came from the step just taken: an older one may still ask to stop earlier.
-            reason = self._take_in(self._reader.drain()) or reason
+            reason = self._take_in(self._reader.drain() if self._reader else []) or reason
         self._recording.stop_reason = reason or StopReason.COMPLETED
+        self._peers.part(self._recording.stop_reason)
         return self._recording
 
-    def _update(self, lrs: Sequence[float]) -> StepOutcome | StopReason:
+    def _terms(self) -> str:
+        validation = self._validation.terms if self._validation is not None else "none"
+        return (
+            f"{len(self._rates)} steps from lr={self._rates[0]:g} to {self._rates[-1]:g}, "
+            f"validation: {validation}"
+        )
+
+    def _update(self, lrs: Sequence[float]) -> StopReason | None:
         """Do one update at the given rates, again while the scaler skips it."""
         set_learning_rates(self._optimizer, lrs)
         for _ in range(_MOST_SKIPS_IN_A_ROW):
             try:
-                outcome = self._step(self._batches)
+                with self._peers.waited_for():
+                    outcome = self._step(self._batches)
             except OutOfDataError:
                 return StopReason.OUT_OF_DATA
-            if not outcome.skipped:
-                return outcome
+            reason = self._take_in(self._push(outcome))
+            if reason is not None or not outcome.skipped:
+                return reason
         return StopReason.ALL_SKIPPED
 
-    def _push(self, outcome: StepOutcome) -> StopReason | None:
+    def _push(self, outcome: StepOutcome) -> list[list[float]]:
+        """Hand the scalars of an update to the reader; return those that it has read."""
+        reader = self._reader = self._reader or self._begin(outcome)
+        if outcome.skipped:
+            return reader.skip()
         step = len(self._recording.losses) + self._pending
-        if step == 0:
-            self._begin(outcome)
         metrics = (outcome.metrics.get(name, math.nan) for name in self._recording.metrics)
         scalars = [outcome.loss, *metrics]
+        sizes = [outcome.size] * len(scalars)
         if self._validation is not None and step % self._validation.every == 0:
-            scalars.append(self._validation())
+            with self._peers.waited_for():
+                scalars.append(self._validation())
+            sizes.append(self._validation.size)
         self._pending += 1
-        return self._take_in(self._reader.push(scalars))
+        return reader.push(scalars, sizes)
 
-    def _begin(self, outcome: StepOutcome) -> None:
-        self._reader = reader_for(outcome.loss.device)
-        self._recording.batch_size = outcome.size
+    def _begin(self, outcome: StepOutcome) -> Reader:
+        self._recording.batch_size = self._peers.total(outcome.size)
         self._recording.metrics = {name: [] for name in outcome.metrics}
+        columns = ["loss", *outcome.metrics]
         if self._validation is not None:
             self._validation.begin(outcome.size)
+            columns.append("validation loss")
+        return self._peers.reader(outcome.loss.device, columns)
 
     def _take_in(self, arrived: list[list[float]]) -> StopReason | None:
         """Record the steps that have arrived, up to the one that ends the sweep."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lrfinder import _rng
-from lrfinder._batch import batch_weights, head
+from lrfinder._batch import batch_size, batch_weights, head
 from lrfinder._batches import take
 from lrfinder._loss import LossFunction
 
@@ -56,6 +56,18 @@ class Validation:
         """
         if self._follows_training and train_size is not None:
             self._batches = [head(batch, train_size) for batch in self._batches]
+
+    @property
+    def size(self) -> int | None:
+        """Number of samples in the subset; None where the batches do not tell."""
+        sizes = [batch_size(batch) for batch in self._batches]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
+    @property
+    def terms(self) -> str:
+        """How often it is measured and on how many batches, in words."""
+        return f"every {self.every} steps on {len(self._batches)} batches"
 
     @torch.no_grad()
     def __call__(self) -> Tensor:

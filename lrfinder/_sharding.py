@@ -1,0 +1,150 @@
+"""Models that are spread over devices or processes: where they are, and what belongs together.
+
+Everything is told by what the objects can do, so that no framework is imported for a model that
+does not use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+def is_spread(model: nn.Module) -> bool:
+    """Tell whether the place of the parameters is a matter of their own, not to be changed.
+
+    So it is where the parameters are shards, where the model was dispatched over devices
+    (`device_map`), where it is wrapped for several processes, and where it lies on several devices.
+    """
+    parameters = list(model.parameters())
+    return (
+        any(_mesh(parameter) is not None for parameter in parameters)
+        or any(hasattr(module, "hf_device_map") for module in model.modules())
+        or bool(_wrapped(model))
+        or len({parameter.device for parameter in parameters}) > 1
+    )
+
+
+def compute_device(model: nn.Module) -> torch.device:
+    """Return the device on which the model begins to compute, where its batches go.
+
+    It is that of the first parameter; but shards that are offloaded to host memory are computed
+    on the device of their mesh, and parameters on "meta" are somewhere else meanwhile.
+    """
+    parameters = list(model.parameters())
+    first = next((p for p in parameters if p.device.type != "meta"), parameters[0])
+    mesh = _mesh(first)
+    if mesh is None or mesh.device_type == first.device.type:
+        return first.device
+    index = torch.get_device_module(mesh.device_type).current_device()
+    return torch.device(mesh.device_type, index)
+
+
+@contextmanager
+def without_sync(model: nn.Module) -> Iterator[None]:
+    """Let backward add up gradients in each process, to be averaged with those that follow.
+
+    FSDP is left to reduce every micro-batch: it would have to hold whole gradients otherwise.
+    """
+    with ExitStack() as stack:
+        for module in _wrapped(model):
+            stack.enter_context(module.no_sync())
+        yield
+
+
+def reshard(model: nn.Module) -> None:
+    """Free gathered parameters of `fully_shard`, so that its modules hold their shards again."""
+    for module in _fsdp_modules(model):
+        module.reshard()
+
+
+def settle(model: nn.Module) -> None:
+    """Bring modules of `fully_shard` from anywhere within an iteration back between two of them.
+
+    The gradients of that iteration are lost.
+    """
+    for root in _fsdp_roots(model):
+        with suppress(RuntimeError):  # of a collective that was under way
+            if hasattr(root, "reset_iter_state"):
+                root.reset_iter_state()
+    reshard(model)
+
+
+def group_of(model: nn.Module) -> dist.ProcessGroup:
+    """Return the process group in which a model is trained; the default one if it has none."""
+    for module in _wrapped(model):
+        wrapped_in: dist.ProcessGroup = module.process_group
+        return wrapped_in
+    meshes = _meshes(model)
+    if len(meshes) == 1 and meshes[0].ndim == 1:
+        sharded_over: dist.ProcessGroup = meshes[0].get_group()
+        return sharded_over
+    return _default_group()
+
+
+def groups_in_use(model: nn.Module) -> list[dist.ProcessGroup]:
+    """Return every process group in whose collectives the model may wait."""
+    synced = (m for m in model.modules() if isinstance(m, nn.SyncBatchNorm))
+    groups = [
+        *(module.process_group for module in _wrapped(model)),
+        *(module.process_group or _default_group() for module in synced),
+        *(group for mesh in _meshes(model) for group in mesh.get_all_groups()),
+    ]
+    return list(dict.fromkeys(groups))
+
+
+def copies_of_a_batch(model: nn.Module, processes: int) -> int:
+    """Return how many processes see the same batch: more than one under tensor parallelism.
+
+    Args:
+        model: its shards tell over which processes the data, and over which the model is split.
+        processes: number of processes in all.
+    """
+    if _wrapped(model):
+        return 1
+    data_meshes = [module._get_fsdp_state()._fsdp_param_group for module in _fsdp_modules(model)]
+    sizes: list[int] = [group.mesh_info.mesh.size() for group in data_meshes if group is not None]
+    if sizes:
+        return max(1, processes // sizes[0])
+    return max((int(mesh.size()) for mesh in _meshes(model)), default=1)
+
+
+def _default_group() -> dist.ProcessGroup:
+    group: dist.ProcessGroup = dist.group.WORLD  # type: ignore[assignment]  # there is one
+    return group
+
+
+def _mesh(parameter: torch.Tensor) -> Any:
+    """Return the mesh of a distributed tensor; None for another tensor."""
+    return getattr(parameter, "device_mesh", None)
+
+
+def _meshes(model: nn.Module) -> list[Any]:
+    meshes = (_mesh(parameter) for parameter in model.parameters())
+    return list(dict.fromkeys(mesh for mesh in meshes if mesh is not None))
+
+
+def _wrapped(model: nn.Module) -> list[DistributedDataParallel]:
+    return [module for module in model.modules() if isinstance(module, DistributedDataParallel)]
+
+
+def _fsdp_modules(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if _is_fsdp(module)]
+
+
+def _is_fsdp(module: nn.Module) -> bool:
+    return hasattr(module, "reshard") and hasattr(module, "set_requires_gradient_sync")
+
+
+def _fsdp_roots(module: nn.Module) -> Iterator[Any]:
+    if _is_fsdp(module):
+        yield module
+        return
+    for child in module.children():
+        yield from _fsdp_roots(child)
