@@ -230,7 +230,7 @@ class LRFinder:
             train_loader: any iterable of batches that can be walked again; every trial sees the
                 same batches in the same order if the loader draws its order from torch's, numpy's
                 or Python's generators or from its own `generator`.
-            budget: optimizer steps for sweep and trials together, >= 60.
+            budget: optimizer steps for sweep and trials together, >= 120.
             total_steps: optimizer steps of the training to come, > 0; a longer training wants a
                 lower rate. None for four times the length of a trial.
             start_lr: as for `range_test`.
@@ -263,7 +263,7 @@ class LRFinder:
             session = self._session(peers, snapshot, step, train_loader, bar)
             test = RangeTest(rates_of, "exp", SMOOTH_F, DIVERGE_TH)
             result = test.run(session, span)
-            if not shows_descent(result):
+            if not shows_descent(result) and plan.can_sweep_again:
                 plan = plan.with_second_sweep()
                 session.rewind()
                 result = test.run(session, Range(start_lr, end_lr, plan.sweep_steps))

@@ -6,23 +6,31 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._result import RangeTestResult
 from lrfinder._trials import FACTOR, Trial, TrialWatch, climb, vertex
 from lrfinder.suggestion import Suggestion
-from lrfinder.suggestion._descent import find_descent, landmarks
+from lrfinder.suggestion._descent import Descent, landmarks
 
 # Share of the budget for the sweep: it only has to say where to begin.
 _SWEEP_SHARE = 1 / 6
 # Trials that the rest of the budget pays in full.
 _TRIALS = 4
-# Fewer optimizer steps than this leave trials of under 13 steps.
-SMALLEST_BUDGET = 60
+# After a second sweep it pays this many, so that the best one still has both neighbours.
+_FEWEST_TRIALS = 3
+# Over the usual eight decades a sweep of fewer steps passes the descent in three or four.
+_FEWEST_SWEEP_STEPS = 40
+# What is left of a smaller budget after the sweep makes trials of under 20 steps.
+SMALLEST_BUDGET = 120
 # Without a planned length, training is taken to be four times as long as a trial: half its rate.
 _DEFAULT_LENGTH = 4.0
 # A longer training gets no lower rate than this many times the length of a trial asks for: the
 # square-root law is measured over factors of up to some tens.
 _LONGEST = 100.0
+# From the edge of stability to the best rate: a decade, as on our tasks in the median.
+_BELOW_THE_EDGE = 10.0
 # Lower bound of a cyclic schedule as a share of the upper one.
 _CYCLE = 1 / 4
 # The interval holds the rates that lose less than this share of the best trial's fall.
@@ -67,17 +75,23 @@ class Plan:
     trial_steps: int
     trials_budget: int
 
+    @property
+    def can_sweep_again(self) -> bool:
+        """Whether a sweep of twice the steps would leave half of the trials' budget."""
+        return 4 * self.sweep_steps <= self.trials_budget
+
     def with_second_sweep(self) -> Plan:
-        """Return the plan that pays a second sweep of twice the steps from the trials' budget."""
+        """Return the plan that pays a sweep of twice the steps from the trials' budget."""
         steps = 2 * self.sweep_steps
-        return Plan(steps, self.trial_steps, self.trials_budget - steps)
+        left = self.trials_budget - steps
+        return Plan(steps, left // _FEWEST_TRIALS, left)
 
 
 def make_plan(budget: int) -> Plan:
     """Divide a budget between the sweep and the trials.
 
     Args:
-        budget: optimizer steps, >= 60.
+        budget: optimizer steps, >= 120.
 
     Raises:
         InvalidInputError: if the budget is too small.
@@ -87,18 +101,14 @@ def make_plan(budget: int) -> Plan:
             f"expected a budget of at least {SMALLEST_BUDGET} optimizer steps, got {budget!r}; "
             "300 is a good start"
         )
-    sweep_steps = round(budget * _SWEEP_SHARE)
+    sweep_steps = max(_FEWEST_SWEEP_STEPS, round(budget * _SWEEP_SHARE))
     trials_budget = budget - sweep_steps
     return Plan(sweep_steps, trials_budget // _TRIALS, trials_budget)
 
 
 def shows_descent(result: RangeTestResult) -> bool:
-    """Tell whether the trials can begin from a sweep, or a finer one is needed."""
-    try:
-        find_descent(result.curve())
-    except NoSuggestionError:
-        return False
-    return True
+    """Tell whether a sweep says where the trials begin, or a finer one is needed."""
+    return landmarks(result.curve()).significant
 
 
 def recommend(
@@ -130,15 +140,15 @@ def recommend(
         "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3, for a lower
         bound of a quarter of the upper one.
     """
-    start = landmarks(result.curve())
-    start_lr = float(start.lr[start.last_above(0.9)])
-    trials = climb(start_lr, plan.trials_budget, plan.trial_steps, train)
+    sweep = landmarks(result.curve())
+    reached = float(sweep.loss[sweep.minimum])
+    trials = climb(first_rate(sweep), reached, plan.trials_budget, plan.trial_steps, train)
     best = min(trials, key=lambda trial: trial.loss)
-    _check_progress(best, start.top)
+    _check_progress(best, sweep.top)
     best_lr = vertex(trials)
     scale = length_scale(plan.trial_steps, total_steps)
     lr = best_lr * scale
-    low, high = interval(trials, best_lr, start.top)
+    low, high = interval(trials, best_lr, sweep.top)
     return Recommendation(
         lr=lr,
         method="recommend",
@@ -152,6 +162,18 @@ def recommend(
         result=result,
         trials=tuple(trials),
     )
+
+
+def first_rate(sweep: Descent) -> float:
+    """Return the rate at which the trials begin.
+
+    That is where nine tenths of the fall are done, or, if no fall stands above the noise, a decade
+    below the last rate at which the loss is still on its level.
+    """
+    if sweep.significant:
+        return float(sweep.lr[sweep.last_above(0.9)])
+    on_level = sweep.loss <= np.median(sweep.raw) + 4 * sweep.noise
+    return float(sweep.lr[np.flatnonzero(on_level)[-1]]) / _BELOW_THE_EDGE
 
 
 def length_scale(trial_steps: int, total_steps: int | None) -> float:

@@ -18,7 +18,7 @@ _NOISE_FLOOR = 4.0
 # The noise is read at least this often before it counts as known.
 _NOISE_STEPS = 10
 # Nor is a fall that a float32 loss can barely show: 8 of its units in the last place.
-_RESOLUTION = 2.0**-20
+RESOLUTION = 2.0**-20
 
 
 class StopReason(str, Enum):
@@ -105,4 +105,4 @@ class DivergenceWatch:
 
     def _scale(self) -> float:
         fall = self._first - self._best
-        return max(fall, _NOISE_FLOOR * self._noise, _RESOLUTION * abs(self._best))
+        return max(fall, _NOISE_FLOOR * self._noise, RESOLUTION * abs(self._best))

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from lrfinder._stopping import StopReason
 
 # Trials lie a factor of 2 apart: under 0.3 decades, which a parabola through three bridges.
@@ -77,14 +75,19 @@ def tail_mean(losses: Sequence[float]) -> float:
 
 def climb(
     start_lr: float,
+    reached: float,
     budget: int,
     steps: int,
     train: Callable[[float, int, TrialWatch], list[float]],
 ) -> list[Trial]:
     """Try rates by factors of 2, uphill from a first one, until both neighbours of the best lose.
 
+    A trial has more steps at its rate than a sweep, so one that ends above what the sweep reached
+    was far too high, and the search goes on two factors below it.
+
     Args:
         start_lr: first rate, > 0.
+        reached: lowest loss of the sweep.
         budget: optimizer steps for all trials together, >= `steps`.
         steps: optimizer steps of one trial, >= 3.
         train: trains afresh at a rate, for a number of steps unless the watch ends it before;
@@ -107,11 +110,15 @@ def climb(
         return budget - sum(len(trial.losses) for trial in trials)
 
     best = attempt(start_lr)
+    if best.loss > reached and left() >= _SHORTEST * steps:
+        best = min(best, attempt(start_lr / FACTOR**2), key=lambda trial: trial.loss)
+        start_lr = best.lr
     for factor in (FACTOR, 1 / FACTOR):
-        while left() >= _SHORTEST * steps and (trial := attempt(best.lr * factor)).loss < best.loss:
+        while left() >= _SHORTEST * steps and not _tried(trials, best.lr * factor):
+            trial = attempt(best.lr * factor)
+            if trial.loss >= best.loss:
+                break
             best = trial
-        if best.lr > start_lr:
-            break  # its lower neighbour was tried on the way up
     return trials
 
 
@@ -133,20 +140,17 @@ def vertex(trials: Sequence[Trial]) -> float:
         trials: at least one.
     """
     best = min(trials, key=lambda trial: trial.loss)
-    lower, higher = (_neighbour(trials, best.lr * f) for f in (1 / FACTOR, FACTOR))
+    lower, higher = (_tried(trials, best.lr * f) for f in (1 / FACTOR, FACTOR))
     if lower is None or higher is None:
         return best.lr
     rises = [trial.loss - best.loss for trial in (lower, higher)]
     finite = [rise for rise in rises if math.isfinite(rise)]
     if not finite:
         return best.lr
-    left, right = (min(rise, 2 * min(finite) + _TINY) for rise in rises)
+    left, right = (rise if rise in finite else 2 * finite[0] for rise in rises)
     offset = 0.5 * (left - right) / (left + right) if left + right > 0 else 0.0
     return float(best.lr * FACTOR**offset)
 
 
-_TINY = float(np.finfo(np.float64).tiny)
-
-
-def _neighbour(trials: Sequence[Trial], lr: float) -> Trial | None:
+def _tried(trials: Sequence[Trial], lr: float) -> Trial | None:
     return next((trial for trial in trials if math.isclose(trial.lr, lr, rel_tol=1e-6)), None)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from lrfinder._errors import NoSuggestionError
 from lrfinder._result import Curve
 from lrfinder._smoothing import gaussian_smooth
+from lrfinder._stopping import RESOLUTION
 
 Array = npt.NDArray[np.float64]
 
@@ -20,7 +21,9 @@ _FEWEST_POINTS = 5
 _WIDTH = 2.0
 # The fall of a smoothed curve of pure noise stays below this many of the standard deviations that
 # the smoothing leaves, in 9 of 10 sweeps of 50 to 200 steps (simulated; a test repeats it).
-_SIGMAS = 6.0
+_SIGMAS = 6.5
+# From 10 % to 90 % of a step that a Gaussian has smoothed, in its standard deviations.
+_TEN_TO_NINETY = 2.563
 
 
 class Descent(NamedTuple):
@@ -57,6 +60,13 @@ class Descent(NamedTuple):
         return int(above[-1]) if len(above) else 0
 
     @property
+    def significant(self) -> bool:
+        """Whether the fall stands above the noise and above what a float32 loss resolves."""
+        level = float(np.abs(self.loss[: self.minimum + 1]).max())
+        noise = max(_SIGMAS * smoothed_noise(self.noise), RESOLUTION * level)
+        return self.minimum > 0 and self.fall > noise
+
+    @property
     def minimum_lr(self) -> float:
         """Rate at which the smoothed loss is lowest."""
         return float(self.lr[self.minimum])
@@ -65,6 +75,12 @@ class Descent(NamedTuple):
     def points(self) -> int:
         """How many steps lie between 10 % and 90 % of the fall."""
         return self.last_above(0.9) - self.last_above(0.1)
+
+    @property
+    def own_points(self) -> float:
+        """The same without what the smoothing adds to a fall that is shorter than it."""
+        added = _TEN_TO_NINETY * _WIDTH
+        return math.sqrt(max(self.points**2 - added**2, 1.0))
 
 
 def find_descent(curve: Curve) -> Descent:
@@ -77,7 +93,7 @@ def find_descent(curve: Curve) -> Descent:
         NoSuggestionError: if there are too few finite points, or no descent above the noise.
     """
     descent = landmarks(curve)
-    if descent.minimum == 0 or descent.fall <= _SIGMAS * smoothed_noise(descent.noise):
+    if not descent.significant:
         raise NoSuggestionError(_no_descent(descent))
     return descent
 

@@ -14,6 +14,8 @@ from lrfinder.suggestion._descent import Descent, find_descent
 
 # A descent over fewer steps than this is told by a handful of batches.
 _FEWEST_STEPS = 5
+# Where a tenth of the fall is done within this share of the steps, its beginning was not seen.
+_BEGINNING = 0.05
 # Noise above this share of the fall moves the steepest point by more than the descent is wide.
 _MOST_NOISE = 0.25
 # Sound rules read one curve within this factor of each other; beyond its square they do not
@@ -128,7 +130,7 @@ def _of_the_stop(result: RangeTestResult) -> Iterator[Finding]:
 
 def _of_the_ends(result: RangeTestResult, descent: Descent) -> Iterator[Finding]:
     last = len(descent.lr) - 1
-    if descent.last_above(0.1) <= 1:
+    if descent.last_above(0.1) <= max(1, _BEGINNING * last):
         yield Finding(
             Diagnosis.FALLS_FROM_THE_START,
             f"Lower start_lr to {descent.lr[0] / 100:.0e}, or pass start_lr=None.",
@@ -151,8 +153,8 @@ def _of_the_ends(result: RangeTestResult, descent: Descent) -> Iterator[Finding]
 
 
 def _of_the_fall(result: RangeTestResult, descent: Descent) -> Iterator[Finding]:
-    if descent.points < _FEWEST_STEPS:
-        times = math.ceil(_FEWEST_STEPS / max(descent.points, 1))
+    if descent.own_points < _FEWEST_STEPS:
+        times = math.ceil(_FEWEST_STEPS / descent.own_points)
         yield Finding(
             Diagnosis.FEW_STEPS,
             f"Raise num_iter to {times * len(result)}, or narrow the range.",

@@ -1,0 +1,68 @@
+"""Each diagnosis on a curve that was constructed to have it."""
+
+import numpy as np
+import pytest
+from suggestion_curves import logistic, result
+
+from lrfinder import StopReason
+from lrfinder.suggestion import Confidence, Diagnosis, diagnose
+
+
+def found(curve):
+    return {finding.diagnosis for finding in diagnose(curve)}
+
+
+def test_a_good_curve_has_no_finding_and_high_confidence():
+    good = result(logistic(noise=0.01, explode_at=1e-2), stop=StopReason.DIVERGED)
+    assert found(good) == set()
+    assert good.suggest().confidence is Confidence.HIGH
+
+
+CURVES = {
+    Diagnosis.NO_DESCENT: result(np.full(100, 2.3)),
+    Diagnosis.FALLS_FROM_THE_START: result(np.geomspace(3, 0.1, 100)),
+    Diagnosis.MINIMUM_AT_THE_END: result(logistic(centre=1.0, explode_at=100)),
+    Diagnosis.NEVER_DIVERGED: result(
+        np.where(np.arange(100) > 80, 0.31, logistic(centre=1e-4, explode_at=100))
+    ),
+    Diagnosis.FEW_STEPS: result(np.r_[np.full(60, 2.3), np.full(15, 0.3), np.full(5, 40.0)]),
+    Diagnosis.NOISY: result(logistic(300, noise=0.9, explode_at=3)),
+    Diagnosis.NON_FINITE: result(np.r_[logistic()[:85], np.nan], stop=StopReason.NON_FINITE),
+    Diagnosis.OUT_OF_DATA: result(logistic()[:70], stop=StopReason.OUT_OF_DATA),
+}
+
+
+@pytest.mark.parametrize("diagnosis", list(Diagnosis))
+def test_each_diagnosis_is_found_on_a_curve_that_has_it(diagnosis):
+    assert diagnosis in found(CURVES[diagnosis])
+
+
+@pytest.mark.parametrize("diagnosis", list(Diagnosis))
+def test_each_finding_says_what_it_means_and_what_to_do(diagnosis):
+    finding = next(f for f in diagnose(CURVES[diagnosis]) if f.diagnosis is diagnosis)
+    assert finding.diagnosis.sentence.endswith(".")
+    assert finding.advice.endswith(".")
+    assert str(finding) == f"{diagnosis.sentence} {finding.advice}"
+
+
+def test_the_advice_against_noise_follows_the_square_root_law():
+    """Four times the samples halve the noise: what is advised must bring it under the limit."""
+    noisy = CURVES[Diagnosis.NOISY]
+    advice = next(f.advice for f in diagnose(noisy) if f.diagnosis is Diagnosis.NOISY)
+    times = int(advice.split()[1])
+    quieter = [result(logistic(300, noise=0.9 / np.sqrt(times), explode_at=3)) for _ in range(10)]
+    assert sum(Diagnosis.NOISY in found(curve) for curve in quieter) <= 6
+
+
+def test_doubtful_findings_lower_the_confidence():
+    suggestion = CURVES[Diagnosis.MINIMUM_AT_THE_END].suggest()
+    assert suggestion.confidence is not Confidence.HIGH
+    assert Diagnosis.MINIMUM_AT_THE_END in {f.diagnosis for f in suggestion.findings}
+
+
+def test_rules_that_disagree_lower_the_confidence():
+    from lrfinder.suggestion._diagnosis import confidence
+
+    assert confidence([], [1e-3, 2e-3]) is Confidence.HIGH
+    assert confidence([], [1e-3, 1e-2]) is Confidence.MEDIUM
+    assert confidence([], [1e-3, 1e-1]) is Confidence.LOW
