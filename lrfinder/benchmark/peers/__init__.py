@@ -1,0 +1,1 @@
+"""Other libraries' finders, each run as its documentation says, with its own defaults."""
