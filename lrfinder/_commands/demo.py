@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command.
 
     Raises:
-        CommandError: if torchvision or scikit-learn is not installed.
+        MissingExtraError: if torchvision or scikit-learn is not installed.
         DownloadError: if the images could not be fetched.
     """
     with extra_needed("demo", "torchvision", "sklearn"):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lrfinder._errors import LRFinderError
+from lrfinder._extras import missing_extra
 
 
 class CommandError(LRFinderError):
@@ -21,11 +22,11 @@ def extra_needed(extra: str, *packages: str) -> Iterator[None]:
     """Turn the absence of one of an extra's packages into one line that names the extra.
 
     Args:
-        extra: as in `pip install "lrfinder[EXTRA]"`.
+        extra: the extra that brings the packages.
         packages: names under which its packages are imported.
 
     Raises:
-        CommandError: if the import of one of them fails because it is not installed.
+        MissingExtraError: if the import of one of them fails because it is not installed.
     """
     try:
         yield
@@ -33,6 +34,4 @@ def extra_needed(extra: str, *packages: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package not in packages:
             raise
-        raise CommandError(
-            f'this command needs {package}, which is not installed; pip install "lrfinder[{extra}]"'
-        ) from None
+        raise missing_extra(package, extra) from None

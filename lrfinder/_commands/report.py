@@ -14,6 +14,7 @@ from lrfinder._commands.errors import CommandError
 from lrfinder._commands.options import check_bounds
 from lrfinder._finder import LRFinder
 from lrfinder._loss import Criterion
+from lrfinder._rank import is_main_process
 from lrfinder._result import RangeTestResult
 
 _NAME = "lr_finder"
@@ -52,7 +53,7 @@ def sweep_and_report(
         num_iter=arguments.num_iter,
         step_mode=arguments.step_mode,
     )
-    if not _is_first_process():
+    if not is_main_process():
         return
     files = _write(result, arguments.output)
     try:
@@ -113,10 +114,3 @@ def _write(result: RangeTestResult, directory: Path) -> list[Path]:
         raise CommandError(f"could not write {numbers}: {error.strerror}") from None
     draw(result, picture)
     return [picture, numbers]
-
-
-def _is_first_process() -> bool:
-    from torch import distributed
-
-    grouped = distributed.is_available() and distributed.is_initialized()
-    return not grouped or distributed.get_rank() == 0

@@ -103,8 +103,8 @@ def test_a_missing_package_is_named_with_the_extra_that_has_it(command, monkeypa
     monkeypatch.setitem(sys.modules, package, None)
     status, out, err = command("demo")
     assert (status, out) == (1, "")
-    assert f"needs {package.partition('.')[0]}," in err
-    assert 'pip install "lrfinder[demo]"' in err
+    assert package.partition(".")[0] in err
+    assert "pip install 'lrfinder[demo]'" in err
     assert err.count("\n") == 1
 
 

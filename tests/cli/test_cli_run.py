@@ -101,6 +101,14 @@ def test_what_is_doubtful_about_a_curve_is_told_with_the_suggestion(command, tas
         assert f"\nNote:          {finding}\n" in out
 
 
+def test_only_the_first_of_several_processes_writes_and_prints(
+    command, task, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RANK", "1")  # as torchrun sets it
+    assert command("run", f"{task}:setup")[:2] == (0, "")
+    assert not (tmp_path / "lr_finder.json").exists()
+
+
 def test_worker_processes_find_the_classes_of_the_file(command, write, tmp_path):
     """A spawned worker starts from nothing and imports what it unpickles by name."""
     write(
