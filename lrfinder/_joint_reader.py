@@ -50,6 +50,7 @@ class JointReader:
         hear: called with what all have said about an update, the number of that update, and
             whether the loss of this process was not finite; what it raises, it raises everywhere.
         waited_for: a context around each collective.
+        is_shared_failure: tells, once, whether an update has failed on every process.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class JointReader:
         say: Callable[[], Word],
         hear: Callable[[Word, int, bool], None],
         waited_for: Callable[[], AbstractContextManager[None]],
+        is_shared_failure: Callable[[], bool],
     ) -> None:
         self._begin = begin
         self._device = device
@@ -68,6 +70,7 @@ class JointReader:
         self._say = say
         self._hear = hear
         self._waited_for = waited_for
+        self._is_shared_failure = is_shared_failure
         self._under_way: deque[Exchange] = deque()
         self._finished = 0
 
@@ -82,6 +85,10 @@ class JointReader:
     def drain(self) -> list[list[float]]:
         """Wait for the rest and return it."""
         return self._read(leave=0)
+
+    def salvage(self) -> list[list[float]]:
+        """Wait for the steps before the failed one, if it has failed on every process alike."""
+        return self._read(leave=0) if self._is_shared_failure() else []
 
     def close(self) -> None:
         """Wait for the rest, which all have sent, and forget it."""

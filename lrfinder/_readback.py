@@ -30,6 +30,9 @@ class Reader(Protocol):
     def drain(self) -> list[list[float]]:
         """Wait for the rest and return it."""
 
+    def salvage(self) -> list[list[float]]:
+        """Return what can still be read after an update has failed."""
+
 
 class ImmediateReader:
     """Reads at once, where the values are already on the host."""
@@ -48,6 +51,10 @@ class ImmediateReader:
 
     def drain(self) -> list[list[float]]:
         """Return nothing: there is never a rest."""
+        return []
+
+    def salvage(self) -> list[list[float]]:
+        """Return nothing: all has been read."""
         return []
 
 
@@ -87,6 +94,10 @@ class DelayedReader:
             event.synchronize()
             arrived.append(host.tolist())
         return arrived
+
+    def salvage(self) -> list[list[float]]:
+        """Wait for the steps before the failed one and return them."""
+        return self.drain()
 
 
 def reader_for(device: torch.device) -> Reader:

@@ -117,9 +117,16 @@ class Sweep:
             try:
                 with self._peers.waited_for():
                     outcome = self._step(self._batches)
+                arrived = self._push(outcome)
             except OutOfDataError:
                 return StopReason.OUT_OF_DATA
-            reason = self._take_in(self._push(outcome))
+            except Exception:
+                # Where losses are read late, it may come past the end, and then it never happened.
+                reason = self._take_in(self._reader.salvage() if self._reader else [])
+                if reason is None:
+                    raise
+                return reason
+            reason = self._take_in(arrived)
             if reason is not None or not outcome.skipped:
                 return reason
         return StopReason.ALL_SKIPPED
