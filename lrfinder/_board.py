@@ -43,6 +43,7 @@ class Board:
         self._ranks = list(ranks)
         self._meetings = 0
         self._has_failed = False
+        self._forgiven = 0
 
     def agree(self, what: str, mine: str) -> None:
         """Compare a value with that of the process which came first.
@@ -108,8 +109,8 @@ class Board:
         self._has_failed = True
         news = f"rank {self._rank} failed with {type(error).__name__}: {error}"
         with suppress(dist.DistError):  # the store may be gone, and the error must not be hidden
-            self._store.compare_set("failure", "", news)
-            self._store.add("failures", 1)
+            self._store.compare_set(self._failure, "", news)
+            self._store.add(f"{self._failure}/all", 1)
             self._store.set(f"all here/{self._meetings}", "1")  # nobody waits there any more
 
     def check(self) -> None:
@@ -120,16 +121,26 @@ class Board:
 
     def failure(self) -> SweepError | None:
         """Return the first failure that a process has told, if any."""
-        if self._has_failed or not self._store.check(["failure"]):
+        if self._has_failed or not self._store.check([self._failure]):
             return None
-        news = self._store.get("failure").decode()
+        news = self._store.get(self._failure).decode()
         return SweepError(f"expected every process to finish the range test, but {news}; {_GO_ON}")
 
     def have_all_failed(self) -> bool:
         """Tell, after a moment's grace, whether each process has told a failure of its own."""
         with suppress(dist.DistError):
-            return _wait(lambda: self._store.add("failures", 0) == len(self._ranks), _GRACE)
+            failures = f"{self._failure}/all"
+            return _wait(lambda: self._store.add(failures, 0) == len(self._ranks), _GRACE)
         return False
+
+    def forgive(self) -> None:
+        """Take back a failure that all processes have told."""
+        self._has_failed = False
+        self._forgiven += 1
+
+    @property
+    def _failure(self) -> str:
+        return f"failure/{self._forgiven}"
 
     def loss_of_contact(self) -> SweepError:
         """Return the reason why the connection to a process was lost."""
@@ -145,7 +156,7 @@ class Board:
     def _loss_of_contact(self) -> SweepError:
         self._store.set(f"alive/{self._rank}", "1")
         alive = [f"alive/{rank}" for rank in self._ranks]
-        _wait(lambda: self._store.check(["failure"]) or self._store.check(alive), _GRACE)
+        _wait(lambda: self._store.check([self._failure]) or self._store.check(alive), _GRACE)
         told = self.failure()
         if told is not None:
             return told

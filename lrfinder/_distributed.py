@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
 from lrfinder._batches import OutOfDataError
@@ -37,6 +37,10 @@ _HOW_RANKS_END: dict[StopReason, str] = {
     ),
 }
 
+_CLOSED = (
+    "; it was in the middle of a collective, so the connections of the process group had to be "
+    "closed: make a new group before you go on"
+)
 # How often each process group has been used: the same number on all of its processes.
 _uses: Counter[str] = Counter()
 # A tag on which nobody sends.
@@ -88,7 +92,7 @@ class Joint:
         self._board = _new_board(group)
         self._reader: JointReader | None = None
         self._error: BaseException | None = None  # to be raised when all end together
-        self._wants_end = self._is_over = False
+        self._wants_end = self._is_over = self._have_all_failed = False
 
     def __enter__(self) -> Joint:
         return self
@@ -125,6 +129,7 @@ class Joint:
             say=self._say,
             hear=self._hear,
             waited_for=self.waited_for,
+            is_shared_failure=self._is_shared_failure,
         )
         return self._reader
 
@@ -134,13 +139,6 @@ class Joint:
         samples = self._board.add_up("samples", size or 0)
         self._board.meet()
         return None if unknown() else samples() // self._copies
-
-    def mean(self, loss: Tensor, size: int | None) -> Tensor:
-        """Return the mean of a scalar tensor over all processes, weighted by `size`, at once."""
-        weight = 1.0 if size is None else float(size)
-        sums = torch.stack([loss.detach() * weight, torch.full_like(loss, weight)]).double()
-        dist.all_reduce(sums, group=self._group)
-        return (sums[0] / sums[1]).to(loss.dtype)
 
     def heed(self, on_step: OnStep | None) -> OnStep:
         """Return a callback that asks for the end where the callback of any process has."""
@@ -165,9 +163,10 @@ class Joint:
         except BaseException as error:
             if isinstance(error, SweepError) or _is_lost_connection(error):
                 _hang_up(self._in_use)  # others wait for this one as it has waited
-                raise self._board.loss_of_contact() from error
+                raise SweepError(f"{self._board.loss_of_contact()}{_CLOSED}") from error
             self._board.tell(error)
-            if not self._board.have_all_failed():
+            self._have_all_failed = self._board.have_all_failed()
+            if not self._have_all_failed:
                 _hang_up(self._in_use)
             raise
 
@@ -184,6 +183,14 @@ class Joint:
             ranks = concerned()
             if 0 < len(ranks) < self._size:
                 warn(_HOW_RANKS_END[reason].format(", ".join(map(str, ranks)), self._size))
+
+    def _is_shared_failure(self) -> bool:
+        if not self._have_all_failed:
+            return False
+        # It may have come past the end of the sweep, and then it never happened.
+        self._have_all_failed = False
+        self._board.forgive()
+        return True
 
     def _put_off(self, error: BaseException) -> None:
         self._error = error

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lrfinder._batch import batch_size, to_device
 from lrfinder._errors import InvalidInputError
+from lrfinder._sharding import mean_over_processes, without_sync
 
 Criterion = Callable[..., Any]
 TrainingStep = Callable[[Any, Any], Any]
@@ -69,6 +70,14 @@ class LossFunction:
         """Evaluate the loss of one batch; raises `InvalidInputError` if it is not a scalar."""
         with self._autocast:
             return as_loss(self._evaluate(to_device(batch, self._device)), batch)
+
+    def without_sync(self) -> AbstractContextManager[None]:
+        """Return a context in which gradients are not yet averaged over the processes."""
+        return without_sync(self._model)
+
+    def over_processes(self, loss: Tensor, size: int | None) -> Tensor:
+        """Return the mean of a loss of `size` samples over the processes that train together."""
+        return mean_over_processes(self._model, loss, size)
 
     def _evaluate(self, batch: Any) -> Any:
         if self._training_step is not None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from lrfinder._readback import Reader, reader_for
 from lrfinder._stopping import StopReason
@@ -47,9 +47,6 @@ class Peers(Protocol):
 
     def total(self, size: int | None) -> int | None:
         """Return the number of samples in an update of all processes; `size` is of this one."""
-
-    def mean(self, loss: Tensor, size: int | None) -> Tensor:
-        """Return the mean of a scalar tensor over all processes, weighted by `size`, at once."""
 
     def heed(self, on_step: OnStep | None) -> OnStep | None:
         """Return a callback that asks for an end where the callback of any process does."""
@@ -97,10 +94,6 @@ class Alone:
     def total(self, size: int | None) -> int | None:
         """Return `size`."""
         return size
-
-    def mean(self, loss: Tensor, size: int | None) -> Tensor:  # noqa: ARG002
-        """Return `loss`."""
-        return loss
 
     def heed(self, on_step: OnStep | None) -> OnStep | None:
         """Return the callback."""

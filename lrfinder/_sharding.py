@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -56,6 +56,22 @@ def without_sync(model: nn.Module) -> Iterator[None]:
         for module in _wrapped(model):
             stack.enter_context(module.no_sync())
         yield
+
+
+def mean_over_processes(model: nn.Module, loss: Tensor, size: int | None) -> Tensor:
+    """Return the mean of a loss over the processes that train a model, at once.
+
+    Args:
+        model: tells which processes those are.
+        loss: scalar tensor.
+        size: number of samples behind it, the weight in the mean; None where it is not known.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return loss
+    weight = 1.0 if size is None else float(size)
+    sums = torch.stack((loss * weight, torch.full_like(loss, weight))).double()
+    dist.all_reduce(sums, group=group_of(model))
+    return (sums[0] / sums[1]).to(loss.dtype)
 
 
 def reshard(model: nn.Module) -> None:
@@ -120,7 +136,7 @@ def _default_group() -> dist.ProcessGroup:
     return group
 
 
-def _mesh(parameter: torch.Tensor) -> Any:
+def _mesh(parameter: Tensor) -> Any:
     """Return the mesh of a distributed tensor; None for another tensor."""
     return getattr(parameter, "device_mesh", None)
 

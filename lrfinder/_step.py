@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -80,9 +81,11 @@ class GradientStep:
         weights = batch_weights(micro_batches)
         losses: list[Loss] = []
         for batch, weight in zip(micro_batches, weights, strict=True):
-            loss = self._loss(batch)
-            _check_differentiable(loss.value)
-            self._backward(loss.value * weight if weight != 1 else loss.value)
+            is_last = len(losses) == len(micro_batches) - 1
+            with nullcontext() if is_last else self._loss.without_sync():
+                loss = self._loss(batch)
+                _check_differentiable(loss.value)
+                self._backward(loss.value * weight if weight != 1 else loss.value)
             losses.append(loss._replace(value=loss.value.detach()))
         return _mean(losses, weights)
 
@@ -111,7 +114,8 @@ class ClosureStep(GradientStep):
             self._optimizer.zero_grad()
             outcomes.append(self._accumulate(micro_batches))
             self._clip()
-            return outcomes[-1].loss
+            # A line search must take the same way on every process.
+            return self._loss.over_processes(outcomes[-1].loss, outcomes[-1].size)
 
         self._optimizer.step(closure)  # type: ignore[arg-type]  # torch's own closures do so
         return outcomes[0]
