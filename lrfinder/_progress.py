@@ -23,6 +23,7 @@ class Progress:
     def __init__(self, total: int, label: str = "range test", *, shown: bool = True) -> None:
         self._bar: Any = None
         self._done = self._reported = 0
+        self._latest: tuple[float, float] | None = None
         self._next = 0.0
         if shown:
             self._bar = _bar_class()(total=total, desc=label, unit="step", dynamic_ncols=True)
@@ -37,7 +38,7 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         if self._bar is not None:
-            self._bar.update(self._done - self._reported)
+            self._report()
             self._bar.close()
 
     def update(self, lr: float, loss: float) -> None:
@@ -48,10 +49,15 @@ class Progress:
             loss: its loss.
         """
         self._done += 1
-        if self._bar is None or (now := time.perf_counter()) < self._next:
-            return
-        self._next = now + _INTERVAL
-        self._bar.set_postfix_str(f"lr={lr:.2e}, loss={loss:.4g}", refresh=False)
+        self._latest = lr, loss
+        if self._bar is not None and (now := time.perf_counter()) >= self._next:
+            self._next = now + _INTERVAL
+            self._report()
+
+    def _report(self) -> None:
+        if self._latest is not None:
+            lr, loss = self._latest
+            self._bar.set_postfix_str(f"lr={lr:.2e}, loss={loss:.4g}", refresh=False)
         self._bar.update(self._done - self._reported)
         self._reported = self._done
 

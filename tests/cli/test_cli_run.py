@@ -66,6 +66,14 @@ def test_a_function_in_a_file_is_swept_and_the_files_are_written(command, task, 
     assert math.isclose(result.lr[1] / result.lr[0], (100 / 1e-7) ** (1 / 59), rel_tol=1e-9)
 
 
+def test_the_finished_bar_shows_the_last_step(command, task, tmp_path):
+    _, _, err = command("run", f"{task}:setup")
+    result = RangeTestResult.load(tmp_path / "lr_finder.json")
+    last = err.rstrip().rpartition("\r")[2]
+    assert f"{len(result)}/100" in last
+    assert f"lr={result.lr[-1]:.2e}, loss={result.loss[-1]:.4g}]" in last
+
+
 def test_a_function_in_a_module_is_found_from_the_working_directory(command, write, tmp_path):
     write("user_package/__init__.py", "")
     write("user_package/training.py", TASK)
