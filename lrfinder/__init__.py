@@ -26,13 +26,17 @@ from lrfinder._errors import (
 )
 from lrfinder._finder import LRFinder
 from lrfinder._plot import plot
+from lrfinder._recommend import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot import preserve_state
 from lrfinder._stopping import StopReason
 from lrfinder._version import __version__
-from lrfinder.suggestion import Suggestion
+from lrfinder.suggestion import Confidence, Diagnosis, Finding, Suggestion, diagnose
 
 __all__ = [
+    "Confidence",
+    "Diagnosis",
+    "Finding",
     "InvalidInputError",
     "LRFinder",
     "LRFinderError",
@@ -41,12 +45,14 @@ __all__ = [
     "NoResultError",
     "NoSuggestionError",
     "RangeTestResult",
+    "Recommendation",
     "ResultFileError",
     "SnapshotError",
     "StopReason",
     "Suggestion",
     "SweepError",
     "__version__",
+    "diagnose",
     "plot",
     "preserve_state",
 ]

@@ -47,6 +47,18 @@ class Recommendation(Suggestion):
         total_steps: planned length of training, or None.
         result: the sweep that told the trials where to begin.
         trials: the short trainings, in the order they were made.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder import LRFinder
+        >>> _ = torch.manual_seed(0)
+        >>> inputs = torch.randn(64, 3)
+        >>> model = torch.nn.Linear(3, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> finder = LRFinder(model, optimizer, torch.nn.MSELoss())
+        >>> found = finder.recommend([(inputs, inputs.sum(1, keepdim=True))], progress=False)
+        >>> found.steps <= 300, found.min_lr < found.lr <= found.max_lr
+        (True, True)
     """
 
     best_trial_lr: float = math.nan

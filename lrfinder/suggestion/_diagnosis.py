@@ -24,7 +24,12 @@ DISAGREEMENT = 4.0
 
 
 class Diagnosis(str, Enum):
-    """What can be wrong with a curve; `sentence` says it in words."""
+    """What can be wrong with a curve; `sentence` says it in words.
+
+    Example:
+        >>> Diagnosis.NOISY.sentence
+        'From step to step the loss varies by much of its fall.'
+    """
 
     NO_DESCENT = "no descent"
     FALLS_FROM_THE_START = "falls from the start"
@@ -60,6 +65,10 @@ class Finding(NamedTuple):
         diagnosis: what it is; `diagnosis.sentence` says it in words.
         advice: what to do, with numbers.
         doubtful: whether a suggestion from this curve is less certain for it.
+
+    Example:
+        >>> print(Finding(Diagnosis.NEVER_DIVERGED, "Raise end_lr.", doubtful=False))
+        The loss does not rise again after its minimum. Raise end_lr.
     """
 
     diagnosis: Diagnosis
@@ -71,7 +80,12 @@ class Finding(NamedTuple):
 
 
 class Confidence(str, Enum):
-    """How far a suggestion can be trusted: each doubtful finding takes one step off."""
+    """How far a suggestion can be trusted: each doubtful finding takes one step off.
+
+    Example:
+        >>> Confidence("low") is Confidence.LOW
+        True
+    """
 
     HIGH = "high"
     MEDIUM = "medium"
@@ -87,6 +101,15 @@ def diagnose(
         result: what a range test recorded.
         on: `"loss"`, `"val_loss"` or the name of a metric; None for what `suggest` reads.
         maximize: the quantity is better when larger.
+
+    Example:
+        >>> from lrfinder import StopReason
+        >>> flat = RangeTestResult(
+        ...     lr=tuple(10.0**-k for k in range(7, 0, -1)), loss=(2.3,) * 7,
+        ...     step_mode="exp", smooth_f=0.05, stop_reason=StopReason.COMPLETED,
+        ... )
+        >>> [finding.diagnosis.value for finding in diagnose(flat)]
+        ['no descent']
     """
     return tuple(_findings(result, result.curve(on, maximize=maximize)))
 
