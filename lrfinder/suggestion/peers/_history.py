@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,35 +23,20 @@ def plain_history(curve: Curve, smooth_f: float, diverge_th: float) -> tuple[Arr
         smooth_f: weight of a new loss.
         diverge_th: multiple of the lowest loss so far that ends the sweep.
     """
-    return _until_diverged(curve.lr, np.asarray(ema(curve.loss.tolist(), smooth_f)), diverge_th)
+    return until_diverged(curve.lr, np.asarray(ema(curve.loss.tolist(), smooth_f)), diverge_th)
 
 
-def debiased_history(
-    curve: Curve, beta: float, diverge_th: float, ahead: int = 0
-) -> tuple[Array, Array]:
-    """Return rates and debiased averages of the losses up to the first that is too high.
+def until_diverged(lr: Array, loss: Array, diverge_th: float) -> tuple[Array, Array]:
+    """Return both up to the first loss above a multiple of the lowest so far.
 
-    Args:
-        curve: recorded values.
-        beta: weight of the past; the average starts at zero.
-        diverge_th: multiple of the lowest loss so far that ends the sweep.
-        ahead: how far the count of steps in the debiasing is ahead of the losses.
+    NaN is neither below nor above anything: it does not stop the libraries either.
     """
-    average, smoothed = 0.0, []
-    for count, loss in enumerate(curve.loss.tolist(), start=1):
-        average = beta * average + (1 - beta) * loss
-        smoothed.append(average / (1 - beta ** (count + ahead)))
-    return _until_diverged(curve.lr, np.asarray(smoothed), diverge_th)
-
-
-def _until_diverged(lr: Array, loss: Array, diverge_th: float) -> tuple[Array, Array]:
-    # NaN is below nothing and above nothing: it does not stop the libraries either.
     too_high = loss > diverge_th * np.fmin.accumulate(loss)
     end = int(np.argmax(too_high)) + 1 if too_high.any() else len(loss)
     return lr[:end], loss[:end]
 
 
-def need(points: int, recorded: Array, library: str) -> None:
+def need(points: int, recorded: Sized, library: str) -> None:
     """Refuse a history that is too short for a library.
 
     Raises:

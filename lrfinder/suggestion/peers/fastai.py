@@ -7,12 +7,11 @@ import numpy.typing as npt
 
 from lrfinder._result import Curve
 from lrfinder.suggestion._rule import Reading
-from lrfinder.suggestion.peers._history import debiased_history, need, reading
-
-Array = npt.NDArray[np.float64]
+from lrfinder.suggestion.peers._history import Array, need, reading, until_diverged
 
 # A tenth of the steps of a sweep of 100, fastai's default, and five points at the end.
 _FIRST, _LAST = 10, 5
+_BETA = 0.98
 _SLIDE_GAP = 15
 _SLIDE_FLAT = 0.005
 
@@ -87,7 +86,7 @@ def steep(curve: Curve) -> Reading:
 
 def _history(curve: Curve, fewest: int) -> tuple[Array, Array]:
     """Return what fastai hands to its rules: an average of 98 %, up to 4 times its lowest value."""
-    lr, loss = debiased_history(curve, beta=0.98, diverge_th=4)
+    lr, loss = until_diverged(curve.lr, _average(curve.loss), diverge_th=4)
     need(_FIRST + _LAST + fewest, loss, "fastai")
     lr, loss = lr[_FIRST:-_LAST], loss[_FIRST:-_LAST]
     gaps = np.flatnonzero(np.isnan(loss))
@@ -103,3 +102,12 @@ def _longest_falls(loss: Array) -> npt.NDArray[np.int64]:
         longer = length[:i][loss[:i] > loss[i]]
         length[i] = 1 + longer.max(initial=0)
     return length
+
+
+def _average(loss: Array) -> Array:
+    """Return the debiased average in single precision: equal values decide the longest fall."""
+    average, averages = np.float32(0), []
+    for step, value in enumerate(loss.astype(np.float32), start=1):
+        average = average - (average - value) * (np.float32(1) - np.float32(_BETA))
+        averages.append(average / np.float32(1 - _BETA**step))
+    return np.asarray(averages, dtype=np.float64)
