@@ -1,0 +1,61 @@
+"""The range test for a skorch net, before `net.fit(X, y)`.
+
+```python
+result = range_test(net, X, y, set_lr=True)
+net.fit(X, y)
+```
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lrfinder._extras import missing_extra
+from lrfinder._finder import LRFinder
+from lrfinder._param_groups import learning_rates
+from lrfinder._result import RangeTestResult
+from lrfinder._snapshot import preserve_state
+
+try:
+    from sklearn.base import clone  # type: ignore[import-untyped]
+    from skorch import NeuralNet
+except ImportError as error:
+    raise missing_extra("skorch", "skorch") from error
+
+
+def range_test(
+    net: NeuralNet,
+    X: Any,  # noqa: N803 - the name in skorch and scikit-learn
+    y: Any = None,
+    *,
+    set_lr: bool = False,
+    **options: Any,
+) -> RangeTestResult:
+    """Run a range test as `net.fit(X, y)` would train, and leave the net as it was.
+
+    Each step is the net's `train_step`, with the `on_grad_computed` of its callbacks.
+
+    Args:
+        net: one that is not initialized yet is tested on an initialized copy.
+        X: inputs, as for `fit`.
+        y: targets, as for `fit`.
+        set_lr: set the net's `lr` to the suggestion.
+        **options: as for `LRFinder.range_test`.
+
+    Raises:
+        NoSuggestionError: if `set_lr` is asked for and the curve names no rate.
+    """
+    with preserve_state():  # a copy draws its weights, and a split its samples
+        tested = net if net.initialized_ else clone(net).initialize()
+        data, _ = tested.get_split_datasets(X, y)
+        finder = LRFinder(
+            tested.module_,
+            tested.optimizer_,
+            update_step=lambda _, batch: tested.train_step(batch)["loss"],
+            preserve=[tested.criterion_],
+        )
+        result = finder.range_test(tested.get_iterator(data, training=True), **options)
+    if set_lr:
+        # The net's rate is that of the largest group only where no other one is set for it.
+        net.set_params(lr=net.lr * result.suggest().lr / max(learning_rates(tested.optimizer_)))
+    return result

@@ -1,0 +1,29 @@
+"""Without a framework, everything but its own module works, and that module says what to install."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+FRAMEWORKS = ["lightning", "transformers", "ignite", "skorch"]
+CODE = f"""
+import importlib, sys
+import lrfinder, lrfinder.integrations
+print(sorted(sys.modules.keys() & set({[*FRAMEWORKS, "pandas", "accelerate"]})))
+for name in {FRAMEWORKS}:
+    sys.modules[name] = None
+    try:
+        importlib.import_module("lrfinder.integrations." + name)
+    except lrfinder.MissingExtraError as error:
+        print(error)
+"""
+
+
+def test_the_library_imports_no_framework_and_a_missing_one_is_told_by_its_extra():
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    loaded, *errors = done.stdout.splitlines()
+    assert loaded == "[]"
+    assert errors == [
+        f"expected {name} to be installed, got none; pip install 'lrfinder[{name}]'"
+        for name in FRAMEWORKS
+    ]

@@ -1,0 +1,240 @@
+"""The range test with Hugging Face's own Trainer, on a tiny model of random weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+pytest.importorskip("transformers")
+
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from lrfinder import InvalidInputError, LRFinder, NoSuggestionError
+from lrfinder.integrations.transformers import range_test
+
+SWEEP = {"num_iter": 40, "progress": False}
+SMOOTH = {"num_iter": 80, "progress": False, "cached_batches": 1}  # a curve that names a rate
+
+
+class Sentences(Dataset):
+    """Token sequences of different lengths, with a label that the first token tells."""
+
+    def __init__(self, label=lambda tokens: tokens[0] % 2):
+        generator = torch.Generator().manual_seed(0)
+        lengths = torch.randint(3, 9, (32,), generator=generator).tolist()
+        self.tokens = [torch.randint(5, 20, (n,), generator=generator) for n in lengths]
+        self.label = label
+
+    def __len__(self):
+        return len(self.tokens)
+
+    def __getitem__(self, index):
+        return {"input_ids": self.tokens[index], "labels": self.label(self.tokens[index])}
+
+
+def collate(items):
+    """Pad, as a data collator does: without it a batch cannot be made."""
+    tokens = [item["input_ids"] for item in items]
+    padded = nn.utils.rnn.pad_sequence(tokens, batch_first=True)
+    labels = [item["labels"] for item in items]
+    stacked = torch.stack(labels) if labels[0].dim() == 0 else padded.where(padded > 0, -100)
+    return {"input_ids": padded, "attention_mask": (padded > 0).long(), "labels": stacked}
+
+
+def classifier(dropout=0.1):
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=20,
+            num_attention_heads=2,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+            **size,
+        )
+    )
+
+
+def language_model():
+    torch.manual_seed(0)
+    off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    return GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=16, n_layer=1, n_head=2, **off))
+
+
+class Witness(TrainerCallback):
+    def __init__(self):
+        self.calls = 0
+
+    def on_train_begin(self, *_, **__):
+        self.calls += 1
+
+    on_step_begin = on_log = on_save = on_train_begin
+
+
+def make_trainer(tmp_path, model=None, data=None, trainer=Trainer, optimizers=(None, None), **args):
+    args = {"max_steps": 6, "learning_rate": 1e-3, "per_device_train_batch_size": 8, **args}
+    return trainer(
+        model=model if model is not None else classifier(),
+        args=TrainingArguments(
+            tmp_path / "out",
+            use_cpu=True,
+            weight_decay=0.1,
+            report_to=[],
+            disable_tqdm=True,
+            save_strategy="no",
+            **args,
+        ),
+        train_dataset=data if data is not None else Sentences(),
+        data_collator=collate,
+        optimizers=optimizers,
+    )
+
+
+def trained(trainer):
+    torch.manual_seed(3)
+    trainer.train()
+    return [value.clone() for value in trainer.model.state_dict().values()]
+
+
+def assert_same(one, other):
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_training_afterwards_equals_training_without(tmp_path, accumulation):
+    options = {"gradient_accumulation_steps": accumulation}
+    plain, probed = (make_trainer(tmp_path, **options) for _ in range(2))
+    range_test(probed, **SWEEP)
+    assert_same(trained(plain), trained(probed))
+    assert plain.state.log_history[-1]["train_loss"] == probed.state.log_history[-1]["train_loss"]
+
+
+def test_the_trainer_is_left_as_it_was(tmp_path):
+    trainer, witness = make_trainer(tmp_path), Witness()
+    trainer.add_callback(witness)
+    weights = [value.clone() for value in trainer.model.state_dict().values()]
+    random = torch.get_rng_state()
+    range_test(trainer, **SWEEP)
+    assert_same(weights, trainer.model.state_dict().values())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert (trainer.optimizer, trainer.lr_scheduler) == (None, None)
+    assert (witness.calls, trainer.state.global_step) == (0, 0)
+    assert trainer.args.learning_rate == 1e-3
+    assert not trainer.accelerator.gradient_state.in_dataloader
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_a_failing_loss_arrives_unchanged_and_leaves_the_trainer_as_it_was(tmp_path):
+    class Failing(Trainer):
+        calls = 0
+
+        def compute_loss(self, *args, **kwargs):
+            self.calls += 1
+            if self.calls == 10:
+                raise ZeroDivisionError("mine")
+            return super().compute_loss(*args, **kwargs)
+
+    plain, probed = make_trainer(tmp_path), make_trainer(tmp_path, trainer=Failing)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        range_test(probed, **SWEEP)
+    assert probed.optimizer is None
+    assert not probed.accelerator.gradient_state.in_dataloader
+    assert_same(trained(plain), trained(probed))
+
+
+def test_the_curve_is_that_of_a_plain_loop(tmp_path):
+    whole = {"per_device_train_batch_size": 32}  # the order of the samples does not matter
+    trainer = make_trainer(tmp_path, classifier(dropout=0.0), max_grad_norm=0.5, **whole)
+    ours = range_test(trainer, **SWEEP)
+    model = classifier(dropout=0.0)
+    decayed = trainer.get_decay_parameter_names(model)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for n, p in model.named_parameters() if n in decayed]},
+            {
+                "params": [p for n, p in model.named_parameters() if n not in decayed],
+                "weight_decay": 0.0,
+            },
+        ],
+        lr=1e-3,
+        weight_decay=0.1,
+    )
+    loader = DataLoader(Sentences(), 32, collate_fn=collate)
+    plain = LRFinder(model, optimizer, clip_grad=0.5).range_test(loader, **SWEEP)
+    assert ours.lr == plain.lr
+    assert ours.loss[:25] == pytest.approx(plain.loss[:25], rel=1e-4)  # then rounding grows
+
+
+def test_accumulation_weighs_every_target_alike_as_the_trainer_does(tmp_path):
+    data = Sentences(label=lambda tokens: tokens)
+    # The whole data set in one update, either way.
+    whole, parts = (
+        range_test(
+            make_trainer(tmp_path, language_model(), data, max_grad_norm=0, **options), **SWEEP
+        )
+        for options in ({"per_device_train_batch_size": 32}, {"gradient_accumulation_steps": 4})
+    )
+    assert parts.loss[:25] == pytest.approx(whole.loss[:25], rel=1e-4)
+
+
+def test_bf16_is_that_of_the_trainers_arguments(tmp_path):
+    dtypes = set()
+
+    class Watching(Trainer):
+        def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+            loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+            dtypes.add(outputs.logits.dtype)
+            return (loss, outputs) if return_outputs else loss
+
+    range_test(make_trainer(tmp_path, trainer=Watching, bf16=True), **SWEEP)
+    assert dtypes == {torch.bfloat16}
+
+
+def test_set_lr_is_what_the_trainer_trains_with(tmp_path):
+    trainer = make_trainer(tmp_path, classifier(dropout=0.0), max_steps=1, warmup_steps=0)
+    result = range_test(trainer, set_lr=True, **SMOOTH)
+    lr = result.suggest().lr
+    assert trainer.args.learning_rate == pytest.approx(lr)
+    trainer.train()
+    assert trainer.optimizer.param_groups[0]["initial_lr"] == pytest.approx(lr)
+
+
+def test_set_lr_reaches_an_optimizer_of_the_users_own(tmp_path):
+    model = classifier(dropout=0.0)
+    optimizer = torch.optim.SGD(
+        [
+            {"params": model.bert.parameters(), "lr": 0.01},
+            {"params": model.classifier.parameters(), "lr": 0.1},
+        ],
+        momentum=0.9,
+    )
+    trainer = make_trainer(tmp_path, model, optimizers=(optimizer, None))
+    result = range_test(trainer, set_lr=True, **SMOOTH)
+    assert trainer.optimizer is optimizer
+    lrs = [group["lr"] for group in optimizer.param_groups]
+    assert lrs == pytest.approx(result.suggest().lrs)
+    assert lrs[1] == pytest.approx(10 * lrs[0])
+
+
+def test_a_curve_without_a_suggestion_leaves_the_rate(tmp_path):
+    trainer = make_trainer(tmp_path)
+    with pytest.raises(NoSuggestionError):
+        range_test(trainer, set_lr=True, start_lr=1e-9, end_lr=1e-8, **SWEEP)
+    assert trainer.args.learning_rate == 1e-3
+
+
+def test_a_sharded_model_is_refused(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(InvalidInputError, match="sharded"):
+        range_test(trainer, **SWEEP)
