@@ -1,4 +1,4 @@
-"""Without a framework, everything but its own module works, and that module says what to install."""
+"""Everything but its own module works without a framework; that module says what to install."""
 
 from __future__ import annotations
 
