@@ -8,16 +8,11 @@ from __future__ import annotations
 import json
 import logging
 import math
-import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-from tqdm import tqdm
-
+from lrfinder.benchmark._pool import in_parallel
 from lrfinder.benchmark._registry import load_task
 from lrfinder.benchmark._task import SCHEDULES, Schedule, Task, final_loss, initial_loss
 from lrfinder.benchmark._truth import (
@@ -60,17 +55,9 @@ def compute(specs: Sequence[str], folder: Path, workers: int, seeds: int = 3) ->
     tasks = {spec: load_task(spec) for spec in specs}
     records = {spec: _opened(folder, task) for spec, task in tasks.items()}
     jobs = list(_missing(tasks, records, seeds))
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, _use_one_thread) as pool:
-        futures = {pool.submit(_run, job): job for job in jobs}
-        try:
-            for future in tqdm(as_completed(futures), total=len(jobs), unit="rate"):
-                job = futures[future]
-                _store(records[job.spec], job, future.result())
-                _write(record_path(folder, tasks[job.spec].name), records[job.spec])
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    for job, losses in in_parallel(_run, jobs, workers, unit="rate"):
+        _store(records[job.spec], job, losses)
+        _write(record_path(folder, tasks[job.spec].name), records[job.spec])
     for record in records.values():
         _warn_of_edges(record)
 
@@ -139,11 +126,6 @@ def _one_rate_per_line(record: Record) -> str:
     }
     text = json.dumps(record | {"final": final}, indent=1)
     return text.replace('"[', "[").replace(']"', "]") + "\n"
-
-
-def _use_one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
 
 
 def _warn_of_edges(record: Record) -> None:

@@ -101,7 +101,8 @@ def train(problem: Problem, lr: float, schedule: Schedule, steps: int) -> bool:
     Args:
         problem: its model and optimizer are changed.
         lr: learning rate of the fastest parameter group, > 0; `max_lr` under "onecycle".
-        schedule: "constant", or "onecycle" for `OneCycleLR` with PyTorch's defaults.
+        schedule: "constant", or "onecycle" for `OneCycleLR` with PyTorch's defaults, which cycles
+            the momentum of optimizers that have one.
         steps: optimizer updates, > 0.
     """
     scheduler = _scheduler(problem.optimizer, lr, schedule, steps)
@@ -153,8 +154,8 @@ def _scheduler(optimizer: Optimizer, lr: float, schedule: Schedule, steps: int) 
         for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
             group["lr"] = lr * ratio
         return LambdaLR(optimizer, lambda _: 1.0)
-    # PyTorch cycles the momentum by default and refuses to where there is none (Adagrad).
-    has_momentum = not {"momentum", "betas"}.isdisjoint(optimizer.defaults)
+    # By default PyTorch would switch momentum on in SGD without any: that is another optimizer.
+    has_momentum = bool(optimizer.defaults.get("momentum") or optimizer.defaults.get("betas"))
     return OneCycleLR(
         optimizer,
         max_lr=[lr * ratio for ratio in ratios],

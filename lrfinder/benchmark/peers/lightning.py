@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from lrfinder.benchmark._task import Problem
 
 
-class _Module(LightningModule):
+class _Module(LightningModule):  # type: ignore[misc]
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.lr = 0.0  # the attribute that the tuner looks for
