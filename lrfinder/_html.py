@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 
 from lrfinder._errors import NoSuggestionError
 from lrfinder._result import RangeTestResult
-from lrfinder.suggestion import METHODS, Suggestion
+from lrfinder.suggestion import METHODS, Suggestion, diagnose
 
 _SIZE = (6.4, 4.0)  # inches, of which a browser shows 96 pixels each
 _PIXELS_PER_INCH = 144  # sharp on screens that have more than one pixel for each of those
@@ -19,9 +20,8 @@ Row = Sequence[str]
 
 def result_html(result: RangeTestResult) -> str:
     """Return the picture of a result over a table of what each rule reads off it."""
-    facts = f"{len(result)} steps. {result.stop_reason.sentence}"
     rates = _table([("rule", "learning rate", "why"), *_rates(result)])
-    return f"<div>{_picture(result)}{rates}<p>{escape(facts)}</p></div>"
+    return f"<div>{_picture(result)}{_facts(result)}{rates}</div>"
 
 
 def suggestion_html(suggestion: Suggestion) -> str:
@@ -32,9 +32,25 @@ def suggestion_html(suggestion: Suggestion) -> str:
         ("why", suggestion.why),
         ("bounds", f"{suggestion.min_lr:.2e} to {suggestion.max_lr:.2e}"),
     ]
+    low, high = suggestion.interval or (suggestion.lr, suggestion.lr)
+    if low < high:
+        rows.append(("interval", f"{low:.2e} to {high:.2e}"))
     if len(suggestion.lrs) > 1:
         rows.append(("groups", ", ".join(f"{lr:.2e}" for lr in suggestion.lrs)))
+    if suggestion.confidence is not None:
+        rows.append(("confidence", suggestion.confidence.value))
+    rows += [("note", str(finding)) for finding in suggestion.findings]
     return _table(rows)
+
+
+def _facts(result: RangeTestResult) -> str:
+    """Return why the sweep ended, how sure its suggestion is, and what there is to know."""
+    facts = [f"{len(result)} steps. {result.stop_reason.sentence}"]
+    with suppress(NoSuggestionError):
+        confidence = result.suggest().confidence
+        facts += [] if confidence is None else [f"Confidence: {confidence.value}."]
+    facts += [str(finding) for finding in diagnose(result)]
+    return f"<p>{'<br>'.join(map(escape, facts))}</p>"
 
 
 def _rates(result: RangeTestResult) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -25,6 +26,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         if tag == "img":
             self.images.append(dict(attributes)["src"])
+            return
+        if tag == "br":
             return
         self._open.append(tag)
         if tag == "tr":
@@ -61,6 +64,17 @@ def test_a_result_says_why_it_stopped():
     assert sweep.stop_reason.sentence in Page(sweep._repr_html_()).text
 
 
+def test_a_result_says_how_sure_its_suggestion_is_and_what_there_is_to_know():
+    sweep = exploding()
+    text = Page(sweep._repr_html_()).text
+    assert f"Confidence: {sweep.suggest().confidence.value}." in text
+    assert lrfinder.diagnose(falling())  # the curve never rises again
+    assert all(
+        str(finding) in Page(falling()._repr_html_()).text
+        for finding in lrfinder.diagnose(falling())
+    )
+
+
 def test_a_curve_without_a_suggestion_shows_its_picture_and_the_reason():
     sweep = rising()
     with pytest.raises(lrfinder.NoSuggestionError) as refusal:
@@ -72,6 +86,19 @@ def test_a_curve_without_a_suggestion_shows_its_picture_and_the_reason():
 
 def test_a_suggestion_shows_its_numbers_and_reason():
     suggestion = lrfinder.Suggestion(0.01, "mine", "a < b & c", 0.001, 0.1, (0.01, 0.005))
+    finding = lrfinder.Finding(lrfinder.Diagnosis.NOISY, "Use larger batches.", doubtful=True)
+    doubted = replace(
+        suggestion,
+        interval=(0.005, 0.02),
+        confidence=lrfinder.Confidence.MEDIUM,
+        findings=(finding,),
+    )
+    assert Page(doubted._repr_html_()).rows[-3:] == [
+        ["groups", "1.00e-02, 5.00e-03"],
+        ["confidence", "medium"],
+        ["note", str(finding)],
+    ]
+    assert ["interval", "5.00e-03 to 2.00e-02"] in Page(doubted._repr_html_()).rows
     assert Page(suggestion._repr_html_()).rows == [
         ["learning rate", "1.00e-02"],
         ["rule", "mine"],
