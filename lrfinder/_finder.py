@@ -273,7 +273,9 @@ class LRFinder:
                 return session.run(constant_rates(result.lrs_at(lr), steps), watch).losses
 
             self._result = result
-            return recommend(result, plan, train, total_steps)
+            # Adagrad divides by the root of the summed squares, which grows as that of the steps.
+            annealing = isinstance(self.optimizer, torch.optim.Adagrad)
+            return recommend(result, plan, train, total_steps, self_annealing=annealing)
 
     def suggest(
         self, method: str = "steepest", *, on: str | None = None, maximize: bool = False

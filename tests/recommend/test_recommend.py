@@ -87,6 +87,15 @@ def test_a_longer_training_is_given_a_lower_rate_by_the_square_root():
     assert lr(4000) == pytest.approx(lr(1000) / 2)
 
 
+def test_adagrad_which_anneals_itself_is_given_the_same_rate_for_any_length():
+    def lr(total_steps):
+        model, optimizer, criterion, loader = digits(torch.optim.Adagrad)
+        finder = LRFinder(model, optimizer, criterion)
+        return finder.recommend(loader, total_steps=total_steps, progress=False)
+
+    assert lr(4000).lr == lr(1000).lr == lr(1000).best_trial_lr
+
+
 def test_parameter_groups_keep_their_ratio_in_the_trials():
     model, _, criterion, loader = digits()
     optimizer = torch.optim.SGD(
