@@ -54,12 +54,11 @@ def _facts(result: RangeTestResult) -> str:
 
 
 def _rates(result: RangeTestResult) -> list[Row]:
-    """Return what each rule says; one row if all refuse for the same reason."""
-    answers = {method: _answer(result, method) for method in METHODS}
-    first = next(iter(answers.values()))
-    if first[0] == "none" and all(answer == first for answer in answers.values()):
-        return [("every rule", *first)]
-    return [(method, *answer) for method, answer in answers.items()]
+    """Return what each rule says; those that say the same share a row."""
+    methods: dict[tuple[str, str], list[str]] = {}
+    for method in METHODS:
+        methods.setdefault(_answer(result, method), []).append(method)
+    return [(", ".join(names), *answer) for answer, names in methods.items()]
 
 
 def _answer(result: RangeTestResult, method: str) -> tuple[str, str]:
