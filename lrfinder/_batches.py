@@ -95,6 +95,8 @@ def _own_workers(loader: Iterable[Any]) -> Iterable[Any]:
     if isinstance(loader, DataLoader) and loader.persistent_workers:
         own = copy.copy(loader)
         own._iterator = None
+        if hasattr(own, "base_dataloader"):  # Accelerate's loader, around the one with the workers
+            own.base_dataloader = _own_workers(own.base_dataloader)
         return own
     return loader
 

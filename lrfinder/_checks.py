@@ -11,6 +11,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
+from lrfinder._sharding import reshard
 
 
 def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
@@ -25,6 +26,7 @@ def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
             "expected a torch.nn.Module and a torch.optim.Optimizer, in this order, got "
             f"{type(model).__name__} and {type(optimizer).__name__}"
         )
+    reshard(model)  # the optimizer holds the shards, not the whole parameters of a forward pass
     parameters = list(model.parameters())
     if any(isinstance(parameter, UninitializedParameter) for parameter in parameters):
         raise InvalidInputError(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from lrfinder._accelerate import preparation_of
 from lrfinder._checks import (
     check_alone,
     check_clip_grad,
@@ -114,7 +115,8 @@ class LRFinder:
         self._training_step = training_step
         self._update_step = update_step
         self._autocast = autocast
-        self._scaler = scaler
+        self._prepared = preparation_of(optimizer)
+        self._scaler = self._prepared.scaler if scaler is None else scaler
         self._clip_grad = clip_grad
         self._snapshot = snapshot
         self._preserve = tuple(preserve)
@@ -156,7 +158,8 @@ class LRFinder:
             smooth_f: weight of a new loss in the smoothed history, in [0, 1); 0 for none.
             diverge_th: stop when the smoothed loss has risen above its best by `diverge_th - 1`
                 times its fall, > 1.
-            accumulation_steps: micro-batches per optimizer step, >= 1.
+            accumulation_steps: micro-batches per optimizer step, >= 1; with an optimizer that
+                Accelerate prepared, 1 stands for as many as it was told to accumulate.
             progress: show a progress bar.
             repeats: sweeps from the same state with other orders of the data, >= 1; the result
                 holds their mean and each of them.
@@ -184,7 +187,7 @@ class LRFinder:
         check_num_iter(num_iter)
         check_smooth_f(smooth_f)
         check_diverge_th(diverge_th)
-        check_count("accumulation_steps", accumulation_steps)
+        accumulation_steps = self._micro_batches(accumulation_steps)
         check_count("val_every", val_every)
         for name, count in (("val_batches", val_batches), ("cached_batches", cached_batches)):
             if count is not None:
@@ -235,7 +238,8 @@ class LRFinder:
                 lower rate. None for four times the length of a trial.
             start_lr: as for `range_test`.
             end_lr: as for `range_test`.
-            accumulation_steps: micro-batches per optimizer step, >= 1.
+            accumulation_steps: micro-batches per optimizer step, >= 1; with an optimizer that
+                Accelerate prepared, 1 stands for as many as it was told to accumulate.
             progress: show a progress bar.
             groups: indices of the parameter groups to sweep; the others keep their rate.
 
@@ -250,7 +254,7 @@ class LRFinder:
         plan = make_plan(budget)
         if total_steps is not None:
             check_count("total_steps", total_steps)
-        check_count("accumulation_steps", accumulation_steps)
+        accumulation_steps = self._micro_batches(accumulation_steps)
         rates_of = self._rates_of("exp", groups)
         span = Range(start_lr, end_lr, plan.sweep_steps)
         rates_of(span)
@@ -329,6 +333,13 @@ class LRFinder:
         It is here so that a script that was written for another finder runs as it is.
         """
 
+    def _micro_batches(self, accumulation_steps: int) -> int:
+        """Return the micro-batches of a step: as many as Accelerate was told, if not said here."""
+        check_count("accumulation_steps", accumulation_steps)
+        if accumulation_steps > 1 or self._update_step is not None:
+            return accumulation_steps
+        return self._prepared.accumulation_steps
+
     def _make_step(self, loss: LossFunction, accumulation_steps: int) -> Step:
         if self._update_step is not None:
             if accumulation_steps > 1:
@@ -340,7 +351,7 @@ class LRFinder:
             return UserStep(self._update_step, self.model, self.device, optimizers)
         return make_step(
             loss,
-            self.optimizer,
+            self._prepared.optimizer,
             accumulation_steps=accumulation_steps,
             clip_grad=self._clip_grad,
             scaler=self._scaler,

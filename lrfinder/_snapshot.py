@@ -156,6 +156,10 @@ class Snapshot:
     def _visit_loader(self, loader: Any) -> None:
         self._notes.put_back.append(capture_dict(_attributes(loader)))
         self._visit_generators(loader)
+        # Accelerate's loaders wrap another one, and keep a list of those that are being walked.
+        self._visit(_attributes(getattr(loader, "gradient_state", None)))
+        if hasattr(loader, "base_dataloader"):
+            self._visit_loader(loader.base_dataloader)
         dataset = getattr(loader, "dataset", None)
         while dataset is not None and id(dataset) not in self._seen:
             # It may be huge, and a sampler may hold on to it: only its generators are looked at.

@@ -1,0 +1,45 @@
+"""What Hugging Face Accelerate has settled for an optimizer that it prepared.
+
+Accelerate itself is not imported: its objects are told by the module of their class.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch.optim import Optimizer
+
+from lrfinder._errors import InvalidInputError
+
+
+class Preparation(NamedTuple):
+    """An optimizer and what belongs to it.
+
+    Attributes:
+        optimizer: the one that steps.
+        scaler: gradient scaler of fp16 training; None for none.
+        accumulation_steps: micro-batches per optimizer step, >= 1.
+    """
+
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler | None = None
+    accumulation_steps: int = 1
+
+
+def preparation_of(optimizer: Optimizer) -> Preparation:
+    """Return what Accelerate has prepared; another optimizer comes back alone.
+
+    Raises:
+        InvalidInputError: if an engine outside torch does the steps.
+    """
+    if type(optimizer).__module__.partition(".")[0] != "accelerate":
+        return Preparation(optimizer)
+    prepared: Any = optimizer
+    if type(prepared).__name__ != "AcceleratedOptimizer":
+        raise InvalidInputError(
+            f"expected an optimizer that steps by itself, got a {type(prepared).__name__}, whose "
+            "engine steps in its place; do the whole update in update_step=f(model, batch)"
+        )
+    steps = int(prepared.gradient_state.num_steps)
+    return Preparation(prepared.optimizer, prepared.scaler, steps)
