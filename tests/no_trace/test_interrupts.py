@@ -36,11 +36,12 @@ class InterruptAt:
         self.count = 0
 
     def __enter__(self) -> "InterruptAt":
+        self._before = sys.gettrace()  # that of a coverage measurement
         sys.settrace(self._trace)
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
+        sys.settrace(self._before)
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
         if not frame.f_code.co_filename.startswith(LIBRARY):
