@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lrfinder._errors import ResultFileError
+from lrfinder._rank import leads_group
 from lrfinder._result import RangeTestResult
 from lrfinder._schedule import check_step_mode
 from lrfinder._stopping import StopReason
@@ -39,8 +40,12 @@ def to_dict(result: RangeTestResult) -> dict[str, Any]:
 
 
 def save(result: RangeTestResult, path: str | PathLike[str]) -> None:
-    """Write a result as JSON; the file is replaced as a whole or not at all."""
-    write_whole(path, json.dumps(_encode(to_dict(result)), indent=1, allow_nan=False) + "\n")
+    """Write a result as JSON; the file is replaced as a whole or not at all.
+
+    Of several processes in a group, which all have the same result, rank 0 alone writes.
+    """
+    if leads_group():
+        write_whole(path, json.dumps(_encode(to_dict(result)), indent=1, allow_nan=False) + "\n")
 
 
 def load(path: str | PathLike[str]) -> RangeTestResult:

@@ -6,12 +6,19 @@ import os
 import sys
 
 
-def is_main_process() -> bool:
-    """Tell whether this process is the only one or rank 0 of several.
+def leads_group() -> bool:
+    """Tell whether this process is alone or rank 0 of its process group."""
+    return _rank_in_group() in (None, 0)
 
-    Before a process group exists, the rank that the launcher has set in the environment counts.
-    """
+
+def is_main_process() -> bool:
+    """Tell the same also before there is a process group, by what the launcher has said."""
+    rank = _rank_in_group()
+    return (os.environ.get("RANK", "0") == "0") if rank is None else rank == 0
+
+
+def _rank_in_group() -> int | None:
     distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return bool(distributed.get_rank() == 0)
-    return os.environ.get("RANK", "0") == "0"
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return None
+    return int(distributed.get_rank())

@@ -208,7 +208,8 @@ class RangeTestResult:
         """Write the result as JSON; NaN and infinity survive.
 
         Args:
-            path: file to write; it is replaced as a whole or not at all.
+            path: file to write; it is replaced as a whole or not at all. In a process group rank
+                0 alone writes it.
         """
         from lrfinder._export import save
 
@@ -218,7 +219,8 @@ class RangeTestResult:
         """Write one row per optimizer step as CSV with a header.
 
         Args:
-            path: file to write; it is replaced as a whole or not at all.
+            path: file to write; it is replaced as a whole or not at all. In a process group rank
+                0 alone writes it.
         """
         from lrfinder._tables import to_csv
 

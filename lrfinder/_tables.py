@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lrfinder._export import write_whole
 from lrfinder._extras import missing_extra
+from lrfinder._rank import leads_group
 from lrfinder._result import RangeTestResult
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def to_csv(result: RangeTestResult, path: str | PathLike[str]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
-    write_whole(path, text.getvalue())
+    if leads_group():
+        write_whole(path, text.getvalue())
 
 
 def to_frame(result: RangeTestResult) -> DataFrame:
