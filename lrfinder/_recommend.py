@@ -184,6 +184,7 @@ def recommend(
         total_steps=total_steps,
         result=result,
         trials=tuple(trials),
+        batch_size=result.batch_size,
     )
 
 

@@ -54,6 +54,7 @@ def suggest(
         interval=(min(lrs), max(lrs)),
         confidence=confidence(findings, [witness.lr for witness in _witnesses(curve)]),
         findings=findings,
+        batch_size=result.batch_size,
     )
 
 

@@ -28,6 +28,8 @@ class Suggestion:
         interval: lowest and highest rate that the sweeps or trials speak for.
         confidence: how far to trust it; the findings say why it is not high.
         findings: what is remarkable about the curve, each with what to do.
+        batch_size: samples in an optimizer step that it holds for, over all micro-batches and
+            processes; None where the batches did not tell.
     """
 
     lr: float
@@ -39,6 +41,7 @@ class Suggestion:
     interval: tuple[float, float] | None = None
     confidence: Confidence | None = None
     findings: tuple[Finding, ...] = ()
+    batch_size: int | None = None
 
     def __float__(self) -> float:
         return self.lr
@@ -51,11 +54,14 @@ class Suggestion:
 
         return suggestion_html(self)
 
-    def apply(self, optimizer: Optimizer) -> None:
+    def apply(self, optimizer: Optimizer, *, batch_size: int | None = None) -> None:
         """Set the suggested rate of every parameter group of `optimizer`.
 
         Args:
             optimizer: has as many groups as the one that was swept.
+            batch_size: samples in an optimizer step of the training to come, over all micro-batches
+                and processes; one that the rate was not found with is warned of. None if it is the
+                same.
 
         Raises:
             InvalidInputError: if the number of groups differs.
@@ -68,4 +74,16 @@ class Suggestion:
                 f"expected an optimizer with {len(self.lrs)} parameter groups, as the swept one "
                 f"had, got {groups}; set the rates yourself from `suggestion.lr`"
             )
+        self._check_batch_size(batch_size)
         set_learning_rates(optimizer, self.lrs)
+
+    def _check_batch_size(self, batch_size: int | None) -> None:
+        from lrfinder._rank import leads_group
+        from lrfinder._warn import warn
+
+        is_other = None not in (batch_size, self.batch_size) and batch_size != self.batch_size
+        if is_other and leads_group():
+            warn(
+                f"expected {self.batch_size} samples in an optimizer step, as in the range test, "
+                f"got {batch_size}; another batch size wants another rate: repeat the test with it"
+            )
