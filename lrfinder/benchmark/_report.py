@@ -93,7 +93,6 @@ def _excess_table(bench: Bench) -> str:
 def _other_table(bench: Bench) -> str:
     header = ["finder", "regret, constant", "regret, OneCycleLR", "distance", "spread", "refusals"]
     rows = []
-    asked = SEEDS * len(bench.tasks)
     for name in sorted(bench.candidates, key=lambda name: _mean(bench.score(name, *CURVES[0]))):
         constant, onecycle = bench.score(name, "constant", 1), bench.score(name, "onecycle", 1)
         rows.append(
@@ -103,7 +102,7 @@ def _other_table(bench: Bench) -> str:
                 _number(onecycle.mean_regret if onecycle else math.nan),
                 _number(constant.mean_distance if constant else math.nan),
                 _number(bench.spread(name), digits=1),
-                f"{bench.refusals(name)} of {asked}",
+                "{} of {}".format(*bench.refusals(name)),
                 f"{bench.steps(name):.0f}",
             ]
         )

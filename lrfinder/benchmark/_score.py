@@ -149,9 +149,10 @@ class Bench:
                 spreads.append(max(rates) / min(rates))
         return float(np.mean(spreads)) if spreads else math.nan
 
-    def refusals(self, candidate: str) -> int:
-        """Return how often a candidate answered without a rate."""
-        return sum(answer.lr is None for answer in self._all(candidate))
+    def refusals(self, candidate: str) -> tuple[int, int]:
+        """Return how often a candidate answered without a rate, and how often it was asked."""
+        answers = self._all(candidate)
+        return sum(answer.lr is None for answer in answers), len(answers)
 
     def steps(self, candidate: str) -> float:
         """Return the optimizer steps it took, mean over all problems."""

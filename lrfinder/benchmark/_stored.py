@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,7 @@ class Stored:
             "stop": result.stop_reason.value,
             "batch_size": result.batch_size,
             "lr": [result.lr[0], result.lr[-1]],
-            "loss": [float(f"{loss:.9g}") for loss in result.loss],  # what a float32 holds
+            "loss": [_short(loss) for loss in result.loss],
         }
         self.sweeps.setdefault(str(size), {})[str(seed)] = recorded
 
@@ -92,6 +93,11 @@ class Stored:
         return [Answer(**seeds[seed]) for seed in sorted(seeds, key=int)]
 
 
+def _short(loss: float) -> float | str:
+    """Keep the digits that a float32 holds; JSON has no NaN and no infinity, so they are names."""
+    return float(f"{loss:.9g}") if math.isfinite(loss) else str(loss)
+
+
 def _path(folder: Path, task: str) -> Path:
     return folder / "suggestions" / f"{task}.json"
 
@@ -112,7 +118,7 @@ def _unquoted(text: str) -> str:
 
 
 def _result(recorded: dict[str, Any]) -> RangeTestResult:
-    losses = tuple(recorded["loss"])
+    losses = tuple(float(loss) for loss in recorded["loss"])
     first, last = recorded["lr"]
     return RangeTestResult(
         lr=tuple(ladder(first, last, len(losses)).tolist()),

@@ -6,7 +6,7 @@ from textwrap import dedent
 import pytest
 
 from lrfinder._errors import InvalidInputError
-from lrfinder.benchmark import final_loss, initial_loss
+from lrfinder.benchmark import _grid, final_loss, initial_loss
 from lrfinder.benchmark.__main__ import main
 from lrfinder.benchmark._grid import compute
 from lrfinder.benchmark._registry import load_task
@@ -35,13 +35,18 @@ TASK = """
 """
 
 
+def in_this_process(run, jobs, workers, unit):
+    return [(job, run(job)) for job in jobs]
+
+
 @pytest.fixture
 def spec(tmp_path):
     (tmp_path / "mytask.py").write_text(dedent(TASK))
     return f"{tmp_path / 'mytask.py'}:line"
 
 
-def test_a_stopped_grid_goes_on_and_ends_as_if_it_had_not_been_stopped(spec, tmp_path):
+def test_a_stopped_grid_goes_on_and_ends_as_if_it_had_not_been_stopped(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(_grid, "in_parallel", in_this_process)
     path = tmp_path / "out" / "truth" / "line.json"
     compute([spec], tmp_path / "out", workers=1, seeds=2)
     whole = path.read_text()

@@ -14,6 +14,21 @@ from lrfinder.benchmark.tasks import TASKS, _data, finetuning
 if not hasattr(torch.optim, "Muon"):
     pytest.skip("PyTorch without torch.optim.Muon", allow_module_level=True)
 
+
+@pytest.fixture(autouse=True, scope="module")
+def short_pretraining():
+    """Pretrained states of 5 steps: what holds here does not depend on how good they are."""
+
+    def train_shortly(problem, lr, schedule, _steps):
+        return train(problem, lr, schedule, 5)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning, "train", train_shortly)
+        yield
+    finetuning._trained_on_low_digits.cache_clear()
+    finetuning._trained_on_source.cache_clear()
+
+
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
 
 
