@@ -157,6 +157,8 @@ def _scale(ax: Axes, pictures: list[_Picture], log_lr: bool | None) -> None:
     if log_lr is None:
         log_lr = all(picture.result.step_mode == "exp" for picture in pictures)
     ax.set_xscale("log" if log_lr else "linear")
+    if log_lr:
+        marks.label_decades(ax, [lr for picture in pictures for lr in picture.training.lr])
     limits = y_limits([line for picture in pictures for line in picture.lines])
     if limits is None:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,16 @@ COLOURS = (BLUE, VERMILLION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _GREY = "#555555"
 # Part of the width of the axes that a number takes.
 _ROOM_FOR_A_NUMBER = 0.2
+
+
+def label_decades(ax: Axes, lrs: Sequence[float]) -> None:
+    """Label 2 and 5 beside the powers of ten where a logarithmic axis shows only one or two."""
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator
+
+    if lrs and 1 <= math.log10(max(lrs) / min(lrs)) < 2:  # fewer than 1: matplotlib labels more
+        ax.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        every = (math.inf, math.inf)
+        ax.xaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=every))
 
 
 def draw_line(ax: Axes, line: Line, label: str, colour: str, style: str = "-") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -249,3 +250,16 @@ def test_the_picture_is_saved_as_usual(tmp_path, extension):
     path = tmp_path / f"curve.{extension}"
     lrfinder.plot(exploding()).figure.savefig(path)
     assert path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("highest", [2e-3, 5e-3, 2e-2, 8e-2, 2e-1, 1.0, 100.0])
+def test_at_least_two_rates_are_labelled_and_no_label_covers_another(highest):
+    lr = np.geomspace(1e-3, highest, 20)
+    axes = lrfinder.plot(result(lr, np.linspace(2, 1, 20)))
+    axes.figure.canvas.draw()
+    labels = [label for label in axes.get_xticklabels(which="both") if label.get_text()]
+    boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
+    left, right = axes.get_window_extent().intervalx
+    seen = [box for box in boxes if left <= (box.x0 + box.x1) / 2 <= right]
+    assert len(seen) >= 2
+    assert all(one.x1 < other.x0 for one, other in pairwise(seen))
