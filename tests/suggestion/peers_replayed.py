@@ -144,9 +144,7 @@ def main():
         result = finder.range_test(problem.train_loader, diverge_th=1e6, progress=False)
         result.save(FOLDER / f"{task}.json")
         curve = result.curve()
-        expected[task] = {
-            rule: says(curve.lr, curve.loss) for rule, (_, says) in LIBRARIES.items()
-        }
+        expected[task] = {rule: says(curve.lr, curve.loss) for rule, (_, says) in LIBRARIES.items()}
     EXPECTED.write_text(json.dumps(expected, indent=1) + "\n")
 
 
