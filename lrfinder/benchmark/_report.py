@@ -14,6 +14,7 @@ from pathlib import Path
 from lrfinder import __version__
 from lrfinder._errors import InvalidInputError
 from lrfinder._export import write_whole
+from lrfinder.benchmark._leave_one_out import leave_one_out
 from lrfinder.benchmark._measure import SEEDS, SWEEPS
 from lrfinder.benchmark._pictures import draw_excess, draw_task
 from lrfinder.benchmark._registry import load_task
@@ -26,8 +27,8 @@ _PACKAGES = ("torch", "numpy", "torch-lr-finder", "fastai", "lightning", "pytorc
 _SCHEDULES = {"constant": "constant", "onecycle": "OneCycleLR"}
 # The task that is drawn where it is among those measured: its sweep shows every part of a curve.
 _DRAWN = "digits-cnn-momentum"
-# A page that stands in the report where it exists: what was tuned, judged on tasks left out.
-_LEFT_OUT = "leave-one-out.md"
+# The finders whose constants were chosen on these tasks.
+_FITTED = ("recommend", "recommend, steps given", "steepest", "midpoint", "minimum")
 
 _SHOWN = ("recommend", "recommend, steps given", "steepest", "torch-lr-finder", "fastai steep")
 
@@ -56,11 +57,10 @@ def report(specs: Sequence[str], folder: Path) -> None:
     drawn = _DRAWN if _DRAWN in bench.tasks else bench.tasks[0]
     draw_excess(bench, folder / "excess.png")
     draw_task(bench, drawn, SWEEPS[0], folder / f"{drawn}.png")
-    write_whole(folder / "README.md", _page(bench, folder, drawn))
+    write_whole(folder / "README.md", _page(bench, drawn))
 
 
-def _page(bench: Bench, folder: Path, drawn: str) -> str:
-    left_out = folder / _LEFT_OUT
+def _page(bench: Bench, drawn: str) -> str:
     template = resources.files("lrfinder.benchmark").joinpath("_page.md")
     return template.read_text(encoding="utf-8").format(
         tasks=len(bench.tasks),
@@ -68,7 +68,7 @@ def _page(bench: Bench, folder: Path, drawn: str) -> str:
         sweep=SWEEPS[0],
         excess=_excess_table(bench),
         other=_other_table(bench),
-        left_out=left_out.read_text(encoding="utf-8") + "\n" if left_out.exists() else "",
+        left_out=_left_out_table(bench),
         by_task=_task_table(bench),
         drawn=drawn,
         sweeps=" and ".join(map(str, SWEEPS)),
@@ -107,6 +107,18 @@ def _other_table(bench: Bench) -> str:
             ]
         )
     return _table([*header, "steps"], rows)
+
+
+def _left_out_table(bench: Bench) -> str:
+    header = ["finder", "schedule", "as it is", "chosen on the other tasks", "fitted to all", "by"]
+    rows = []
+    for name in _FITTED:
+        for schedule, length in CURVES:
+            found = leave_one_out(bench, name, schedule, length)
+            if found is not None:
+                numbers = [_number(value) for value in (found.as_it_is, found.left_out, found.best)]
+                rows.append([name, _curve(schedule, length), *numbers, f"{found.factor:.2f}"])
+    return _table(header, rows)
 
 
 def _task_table(bench: Bench) -> str:
