@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lrfinder._errors import InvalidInputError
 from lrfinder.benchmark._grid import compute
 from lrfinder.benchmark._measure import measure
 from lrfinder.benchmark._report import report
@@ -35,12 +36,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     own = [spec for spec in tasks if spec not in TASKS]
     specs = tasks or list(TASKS)
     folder = arguments.output or (_OWN if own else _SHIPPED)
+    if stage is None and not own:
+        _check_truth(folder)
     if stage == "truth" or (stage is None and own):
         compute(specs, folder, arguments.workers, arguments.seeds)
     if stage in ("suggest", None):
         measure(specs, folder, arguments.workers, arguments.again)
     if stage in ("report", None):
         report(specs, folder)
+
+
+def _check_truth(folder: Path) -> None:
+    if not (folder / "truth").is_dir():
+        raise InvalidInputError(
+            f"expected the stored truth in {folder / 'truth'}, got none; run this in a checkout of "
+            "lrfinder, give --output, or compute it by `lrfinder benchmark truth` (hours)"
+        )
 
 
 def _stage_and_tasks(what: list[str]) -> tuple[str | None, list[str]]:

@@ -63,7 +63,7 @@ def report(specs: Sequence[str], folder: Path) -> None:
 def _page(bench: Bench, drawn: str) -> str:
     template = resources.files("lrfinder.benchmark").joinpath("_page.md")
     return template.read_text(encoding="utf-8").format(
-        tasks=len(bench.tasks),
+        tasks=f"{len(bench.tasks)} task" + "s" * (len(bench.tasks) > 1),
         seeds=SEEDS,
         sweep=SWEEPS[0],
         excess=_excess_table(bench),
