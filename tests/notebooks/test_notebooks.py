@@ -1,0 +1,82 @@
+"""Every notebook runs from a clean kernel, uses public names, and is stored without outputs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+
+import nbformat
+from notebook_kernel import run
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+# What a notebook needs beyond the extra `notebooks`.
+NEEDS = {
+    "07_frameworks": ["lightning", "transformers", "ignite", "skorch", "pandas", "tensorboard"]
+}
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_of(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == "code"]
+
+
+@each_notebook
+def test_runs_from_a_clean_kernel(path):
+    for framework in NEEDS.get(path.stem, []):
+        pytest.importorskip(framework)
+    run(nbformat.read(path, as_version=4), FOLDER)
+
+
+@each_notebook
+def test_uses_public_names_only(path):
+    tree = ast.parse("\n".join(cell.source for cell in code_of(path)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            assert not node.attr.startswith("_"), ast.unparse(node)
+        if isinstance(node, ast.Import):
+            assert not any("._" in alias.name for alias in node.names), ast.unparse(node)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("lrfinder"):
+            assert "._" not in node.module, ast.unparse(node)
+            exported = public_names(node.module)
+            assert {alias.name for alias in node.names} <= exported, ast.unparse(node)
+
+
+def public_names(module):
+    """Return what a module exports: its `__all__`, or what it defines itself."""
+    module = importlib.import_module(module)
+    own = {
+        name
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__
+    }
+    folders = (
+        {"schedules", "suggestion", "integrations"} if module.__name__ == "lrfinder" else set()
+    )
+    return {name for name in {*getattr(module, "__all__", own), *folders} if name[0] != "_"}
+
+
+@each_notebook
+def test_is_stored_without_outputs(path):
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code_of(path))
+
+
+@each_notebook
+def test_begins_with_a_title_that_says_what_it_shows(path):
+    first = nbformat.read(path, as_version=4).cells[0]
+    assert first.cell_type == "markdown"
+    assert re.match(r"# \w.+\n\n\w", first.source)
+
+
+def test_the_notebooks_are_numbered_in_the_order_a_reader_needs():
+    numbers = [int(path.stem[:2]) for path in NOTEBOOKS]
+    assert numbers == list(range(1, len(NOTEBOOKS) + 1))
