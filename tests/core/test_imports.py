@@ -24,6 +24,12 @@ NUMBERS = (
     "_result",
     "_export",
     "_progress",
+    "_rank",
+    "_warn",
+    "_length",
+    "_trials",
+    "_recommend",
+    "_rank",
     "suggestion*",
 )
 # What stands around the finder and is loaded by name or on demand.
