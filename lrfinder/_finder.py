@@ -19,6 +19,7 @@ from lrfinder._checks import (
 )
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._group_rates import Bound, GroupRates, constant_rates, group_rates
+from lrfinder._length import length_exponent
 from lrfinder._loss import Criterion, LossFunction, TrainingStep
 from lrfinder._open_range import Range, closed_range
 from lrfinder._peers import OnStep, Peers, peers_of
@@ -277,9 +278,8 @@ class LRFinder:
                 return session.run(constant_rates(result.lrs_at(lr), steps), watch).losses
 
             self._result = result
-            # Adagrad divides by the root of the summed squares, which grows as that of the steps.
-            annealing = isinstance(self.optimizer, torch.optim.Adagrad)
-            return recommend(result, plan, train, total_steps, self_annealing=annealing)
+            exponent = length_exponent(self.optimizer)
+            return recommend(result, plan, train, total_steps, exponent=exponent)
 
     def suggest(
         self, method: str = "steepest", *, on: str | None = None, maximize: bool = False

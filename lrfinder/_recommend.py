@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lrfinder._errors import InvalidInputError, NoSuggestionError
+from lrfinder._length import length_scale
 from lrfinder._result import RangeTestResult
 from lrfinder._trials import FACTOR, Trial, TrialWatch, climb, vertex
 from lrfinder.suggestion import Suggestion
@@ -24,11 +25,6 @@ _FEWEST_TRIALS = 3
 _FEWEST_SWEEP_STEPS = 40
 # What is left of a smaller budget after the sweep makes trials of under 20 steps.
 SMALLEST_BUDGET = 120
-# Without a planned length, training is taken to be four times as long as a trial: half its rate.
-_DEFAULT_LENGTH = 4.0
-# A longer training gets no lower rate than this many times the length of a trial asks for: the
-# square-root law is measured over factors of up to some tens.
-_LONGEST = 100.0
 # From the edge of stability to the best rate: a decade, as on our tasks in the median.
 _BELOW_THE_EDGE = 10.0
 # The peak of one cycle over the best constant rate: it is held for a moment, and annealing takes
@@ -133,15 +129,14 @@ def recommend(
     train: Callable[[float, int, TrialWatch], list[float]],
     total_steps: int | None = None,
     *,
-    self_annealing: bool = False,
+    exponent: float = 0.5,
 ) -> Recommendation:
     """Try rates around the descent of a sweep and return the one to train with.
 
     The trials begin where nine tenths of the sweep's fall are done, which noise moves less than
     the minimum itself, and go uphill by factors of 2. The best of them is best for a training as
-    short as a trial. The best constant rate falls with the square root of the number of steps
-    where noise decides, so the answer is `best * sqrt(trial_steps / total_steps)`; an optimizer
-    that divides by that root itself needs no such scale.
+    short as a trial. The best constant rate falls with a power of the number of steps, so the
+    answer is `best * (trial_steps / total_steps) ** exponent`.
 
     Args:
         result: the sweep.
@@ -149,18 +144,15 @@ def recommend(
         train: trains afresh at a rate, for a number of steps unless the watch ends it before;
             returns the losses.
         total_steps: planned optimizer steps of the training; None for four times a trial.
-        self_annealing: the optimizer's own steps shrink with the root of their number.
+        exponent: power of the number of steps with which the rate falls, see `length_exponent`.
 
     Raises:
         NoSuggestionError: if no trial gets below the loss that it began with.
 
     References:
-        Arkadi Nemirovski et al., "Robust Stochastic Approximation Approach to Stochastic
-        Programming", SIAM J. Optim. 19 (2009), section 2.2, for the square root; Leslie N. Smith,
-        "Cyclical Learning Rates for Training Neural Networks", WACV 2017, section 3.3, for a lower
-        bound of a quarter of the upper one; John Duchi, Elad Hazan and Yoram Singer, "Adaptive
-        Subgradient Methods for Online Learning and Stochastic Optimization", JMLR 12 (2011),
-        section 1.3, for a rate that does not depend on the number of steps.
+        Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
+        section 3.3, for a lower bound of a quarter of the upper one; `length_exponent` for the
+        rest.
     """
     sweep = landmarks(result.curve())
     reached = float(sweep.loss[sweep.minimum])
@@ -168,7 +160,7 @@ def recommend(
     best = min(trials, key=lambda trial: trial.loss)
     _check_progress(best, sweep.top)
     best_lr = vertex(trials)
-    scale = 1.0 if self_annealing else length_scale(plan.trial_steps, total_steps)
+    scale = length_scale(plan.trial_steps, total_steps, exponent)
     lr = best_lr * scale
     max_lr = lr * _PEAK
     low, high = interval(trials, best_lr, sweep.top)
@@ -198,21 +190,6 @@ def first_rate(sweep: Descent) -> float:
         return float(sweep.lr[sweep.last_above(0.9)])
     on_level = sweep.loss <= np.median(sweep.raw) + 4 * sweep.noise
     return float(sweep.lr[np.flatnonzero(on_level)[-1]]) / _BELOW_THE_EDGE
-
-
-def length_scale(trial_steps: int, total_steps: int | None) -> float:
-    """Return what the best rate of a trial is multiplied by for a longer training, in (0, 1].
-
-    Args:
-        trial_steps: optimizer steps of a trial, >= 1.
-        total_steps: optimizer steps of the training; None for four times a trial.
-
-    Example:
-        >>> length_scale(50, 200), length_scale(50, 20), length_scale(50, None)
-        (0.5, 1.0, 0.5)
-    """
-    times = _DEFAULT_LENGTH if total_steps is None else total_steps / trial_steps
-    return 1 / math.sqrt(min(max(times, 1.0), _LONGEST))
 
 
 def interval(trials: list[Trial], best_lr: float, top: float) -> tuple[float, float]:

@@ -3,10 +3,12 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrfinder._recommend import length_scale, make_plan
+from lrfinder._length import length_exponent, length_scale
+from lrfinder._recommend import make_plan
 from lrfinder._stopping import StopReason
 from lrfinder._trials import FACTOR, Trial, TrialWatch, climb, tail_mean, vertex
 
@@ -100,6 +102,21 @@ def test_a_longer_training_gets_a_rate_lower_by_the_square_root():
     assert length_scale(50, 5000) == pytest.approx(0.1)
     assert length_scale(50, 50_000_000) == length_scale(50, 5000)
     assert length_scale(50, 10) == 1
+
+
+def test_how_fast_the_rate_falls_depends_on_how_the_optimizer_scales_its_steps():
+    parameters = [torch.nn.Parameter(torch.ones(2, 2))]
+
+    class Muon(torch.optim.SGD):
+        pass
+
+    exponents = [
+        length_exponent(make(parameters, lr=0.1))
+        for make in (torch.optim.Adagrad, torch.optim.SGD, torch.optim.AdamW, Muon)
+    ]
+    assert exponents == [0, 0.5, 0.5, 0.75]
+    assert length_scale(50, 800, 0.0) == 1
+    assert length_scale(50, 800, 0.75) == pytest.approx(1 / 8)
 
 
 @given(budget=st.integers(120, 10_000))

@@ -1,0 +1,54 @@
+"""How the best constant rate falls with the length of training, by the kind of optimizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+# Without a planned length, training is taken to be this many times as long as a trial.
+DEFAULT_TIMES = 4.0
+# A longer training gets no lower rate than this many times the length of a trial asks for: the
+# laws were looked at over factors of up to some tens.
+_MOST_TIMES = 100.0
+# By name: older versions of torch have no Muon, and others ship it under the same name.
+_EXPONENTS = {"Adagrad": 0.0, "Muon": 0.75}
+
+
+def length_exponent(optimizer: Optimizer) -> float:
+    """Return the power of the number of steps with which the best constant rate falls, in [0, 1].
+
+    - Adagrad divides by the root of the summed squares of its gradients, which grows with the
+      number of steps by itself: 0.
+    - Muon's steps have a length that the rate alone decides, as those of normalised gradient
+      descent with momentum: 3/4.
+    - Elsewhere 1/2, as for stochastic gradient descent, where noise decides.
+
+    Args:
+        optimizer: only the name of its class is looked at.
+
+    References:
+        John Duchi, Elad Hazan and Yoram Singer, "Adaptive Subgradient Methods for Online Learning
+        and Stochastic Optimization", JMLR 12 (2011), section 1.3; Ashok Cutkosky and Harsh Mehta,
+        "Momentum Improves Normalized SGD", ICML 2020, section 3; Arkadi Nemirovski et al.,
+        "Robust Stochastic Approximation Approach to Stochastic Programming", SIAM J. Optim. 19
+        (2009), section 2.2.
+    """
+    return _EXPONENTS.get(type(optimizer).__name__, 0.5)
+
+
+def length_scale(trial_steps: int, total_steps: int | None, exponent: float = 0.5) -> float:
+    """Return what the best rate of a trial is multiplied by for a longer training, in (0, 1].
+
+    Args:
+        trial_steps: optimizer steps of a trial, >= 1.
+        total_steps: optimizer steps of the training; None for four times a trial.
+        exponent: as `length_exponent` returns it.
+
+    Example:
+        >>> length_scale(50, 200), length_scale(50, 20), length_scale(50, None)
+        (0.5, 1.0, 0.5)
+    """
+    times = DEFAULT_TIMES if total_steps is None else total_steps / trial_steps
+    return float(min(max(times, 1.0), _MOST_TIMES) ** -exponent)
