@@ -35,7 +35,8 @@ def length_exponent(optimizer: Optimizer) -> float:
         "Robust Stochastic Approximation Approach to Stochastic Programming", SIAM J. Optim. 19
         (2009), section 2.2.
     """
-    return _EXPONENTS.get(type(optimizer).__name__, 0.5)
+    wrapped = getattr(optimizer, "optimizer", optimizer)  # as Accelerate wraps it
+    return _EXPONENTS.get(type(wrapped).__name__, 0.5)
 
 
 def length_scale(trial_steps: int, total_steps: int | None, exponent: float = 0.5) -> float:
