@@ -35,12 +35,14 @@ class Board:
         store: shared by all of them, and by nothing else.
         rank: of this process.
         ranks: of all of them.
+        patience: seconds to wait for a process that does not come, > 0.
     """
 
-    def __init__(self, store: Store, rank: int, ranks: Sequence[int]) -> None:
+    def __init__(self, store: Store, rank: int, ranks: Sequence[int], patience: float) -> None:
         self._store = store
         self._rank = rank
         self._ranks = list(ranks)
+        self._patience = patience
         self._meetings = 0
         self._has_failed = False
         self._forgiven = 0
@@ -89,7 +91,7 @@ class Board:
         self.check()
 
     def _wait_patiently(self, are_here: Callable[[], bool]) -> None:
-        patience = self._store.timeout.total_seconds()  # type: ignore[attr-defined]
+        patience = self._patience
         if _wait(are_here, min(_LONG, patience)):
             return
         late = self._late()

@@ -111,8 +111,6 @@ class Joint:
         held = self._batches.fill()
         short = [self._board.add_up(f"at most {n}", int(held <= n)) for n in range(AHEAD)]
         self._board.meet()
-        if held < AHEAD:
-            self._board.sign(StopReason.OUT_OF_DATA.name)
         for updates, ranks in enumerate(short):
             if ranks():
                 self._batches.end_after(updates)
@@ -175,6 +173,8 @@ class Joint:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        if reason is StopReason.OUT_OF_DATA and self._batches.has_run_out:
+            self._board.sign(reason.name)
         concerned = self._board.signed(reason.name)
         self._board.meet()
         if self._error is not None:
@@ -203,8 +203,6 @@ class Joint:
                 held = self._batches.fill()
             except BaseException as error:
                 self._put_off(error)
-        if held < AHEAD:
-            self._board.sign(StopReason.OUT_OF_DATA.name)
         return Word(out_of_data=held < AHEAD, failed=self._error is not None, asked=self._wants_end)
 
     def _hear(self, word: Word, update: int, is_non_finite: bool) -> None:
@@ -227,7 +225,15 @@ def _new_board(group: dist.ProcessGroup) -> Board:
     _uses[group.group_name] += 1
     prefix = f"lrfinder/{group.group_name}/{_uses[group.group_name]}"
     store = PrefixStore(prefix, _get_default_store())
-    return Board(store, dist.get_rank(), dist.get_process_group_ranks(group))
+    return Board(store, dist.get_rank(), dist.get_process_group_ranks(group), _patience(group))
+
+
+def _patience(group: dist.ProcessGroup) -> float:
+    """Return the time-out of a process group in seconds."""
+    backend: Any = group._get_backend(group._device_types[0])
+    if hasattr(backend, "options"):
+        return float(backend.options._timeout.total_seconds())
+    return float(dist.default_pg_timeout.total_seconds())
 
 
 def _is_lost_connection(error: BaseException) -> bool:

@@ -47,6 +47,11 @@ class Lookahead:
         return len(self._held) // self._per_update
 
     @property
+    def has_run_out(self) -> bool:
+        """Whether these batches do not suffice for another update."""
+        return len(self._held) < self._per_update
+
+    @property
     def has_ended(self) -> bool:
         """Whether every update has been done that is to be done."""
         return self._end is not None and self._given >= self._end * self._per_update
