@@ -51,8 +51,9 @@ def measure(specs: Sequence[str], folder: Path, workers: int, again: Sequence[st
             range tests.
     """
     stored = {spec: Stored.read(folder, load_task(spec).name) for spec in specs}
-    for each in stored.values():
+    for each in stored.values() if again else ():
         each.forget(again)
+        each.write(folder)  # so that a stopped command need not be told again
     _warn_of_missing_peers()
     jobs = [job for spec in specs for job in _missing(spec, load_task(spec), stored[spec])]
     for job, found in in_parallel(_run, jobs, workers, unit="finder"):

@@ -65,6 +65,15 @@ def test_what_is_stored_is_not_asked_again_unless_it_is_named(asked, tmp_path):
     assert sorted(set(asked)) == [("planner", 4), ("planner", 16)]
 
 
+def test_what_is_to_be_asked_again_is_forgotten_even_if_it_is_stopped(asked, tmp_path, monkeypatch):
+    measure(["line"], tmp_path, workers=1)
+    monkeypatch.setattr(_measure, "in_parallel", lambda *_, **__: [])
+    measure(["line"], tmp_path, workers=1, again=["planner", "sweep"])
+    stored = Stored.read(tmp_path, "line")
+    assert (stored.told("planner", 1), stored.results(100)) == ([], [])
+    assert len(stored.told("pair", 1)) == SEEDS
+
+
 def test_a_stopped_measurement_goes_on_where_it_was(asked, tmp_path):
     measure(["line"], tmp_path, workers=1)
     path = tmp_path / "suggestions" / "line.json"
