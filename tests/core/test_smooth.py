@@ -63,7 +63,7 @@ def test_the_middle_of_a_step_is_found_where_it_is_and_not_later():
 
 def test_noise_falls_as_the_kernel_says():
     rng = np.random.default_rng(0)
-    noise = rng.normal(size=4000)
+    noise = rng.normal(size=1500)
     inner = gaussian_smooth(noise, 4.0)[50:-50]
     expected = 1 / np.sqrt(2 * np.sqrt(np.pi) * 4.0)  # norm of a Gaussian weight of width 4
     assert inner.std() == pytest.approx(expected, rel=0.1)
