@@ -41,6 +41,14 @@ def test_an_error_in_the_model(model, optimizer, batches, bits, error):
     assert model[-1].calls == 0
 
 
+def test_a_type_error_of_a_forward_that_has_no_signature(model, optimizer, batches):
+    """It cannot be told whether the number of inputs is wrong, so nothing is said about it."""
+    model.forward = torch.sigmoid
+    finder = LRFinder(model, optimizer, nn.MSELoss())
+    with pytest.raises(TypeError, match="sigmoid"):
+        finder.range_test([(*batches[0], batches[0][1])], progress=False)
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_an_error_in_the_criterion(model, optimizer, batches, bits, error):
     def criterion(out, target):
