@@ -14,6 +14,7 @@ DEFAULT_TIMES = 4.0
 _MOST_TIMES = 100.0
 # By name: older versions of torch have no Muon, and others ship it under the same name.
 _EXPONENTS = {"Adagrad": 0.0, "Muon": 0.75}
+_EXPONENT = 0.4
 
 
 def length_exponent(optimizer: Optimizer) -> float:
@@ -23,7 +24,9 @@ def length_exponent(optimizer: Optimizer) -> float:
       number of steps by itself: 0.
     - Muon's steps have a length that the rate alone decides, as those of normalised gradient
       descent with momentum: 3/4.
-    - Elsewhere 1/2, as for stochastic gradient descent, where noise decides.
+    - Elsewhere 0.4: between the 1/2 of stochastic gradient descent where noise decides and the 0
+      where curvature does. From trials of 62 steps to trainings of 150 to 1600 our tasks ask for
+      0.3 to 0.5 in the mean.
 
     Args:
         optimizer: only the name of its class is looked at.
@@ -36,10 +39,10 @@ def length_exponent(optimizer: Optimizer) -> float:
         (2009), section 2.2.
     """
     wrapped = getattr(optimizer, "optimizer", optimizer)  # as Accelerate wraps it
-    return _EXPONENTS.get(type(wrapped).__name__, 0.5)
+    return _EXPONENTS.get(type(wrapped).__name__, _EXPONENT)
 
 
-def length_scale(trial_steps: int, total_steps: int | None, exponent: float = 0.5) -> float:
+def length_scale(trial_steps: int, total_steps: int | None, exponent: float) -> float:
     """Return what the best rate of a trial is multiplied by for a longer training, in (0, 1].
 
     Args:
@@ -48,7 +51,7 @@ def length_scale(trial_steps: int, total_steps: int | None, exponent: float = 0.
         exponent: as `length_exponent` returns it.
 
     Example:
-        >>> length_scale(50, 200), length_scale(50, 20), length_scale(50, None)
+        >>> length_scale(50, 200, 0.5), length_scale(50, 20, 0.5), length_scale(50, None, 0.5)
         (0.5, 1.0, 0.5)
     """
     times = DEFAULT_TIMES if total_steps is None else total_steps / trial_steps

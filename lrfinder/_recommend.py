@@ -129,7 +129,7 @@ def recommend(
     train: Callable[[float, int, TrialWatch], list[float]],
     total_steps: int | None = None,
     *,
-    exponent: float = 0.5,
+    exponent: float,
 ) -> Recommendation:
     """Try rates around the descent of a sweep and return the one to train with.
 
