@@ -18,7 +18,11 @@ def to_device(batch: Any, device: torch.device) -> Any:
         device: where they go.
     """
     if isinstance(batch, Tensor):
+        if batch.device == device:
+            return batch
         return batch.to(device, non_blocking=device.type == "cuda")
+    if type(batch) is list or type(batch) is tuple:  # what loaders make comes first
+        return type(batch)([to_device(part, device) for part in batch])
     if callable(getattr(type(batch), "to", None)):
         return copy.copy(batch).to(device)  # many such objects move themselves in place
     return _map_parts(lambda part: to_device(part, device), batch)
@@ -37,11 +41,18 @@ def batch_size(batch: Any) -> int | None:
         2
     """
     if isinstance(batch, Tensor):
-        return len(batch) if batch.dim() else None
-    if isinstance(batch, (list, tuple)) and batch and all(isinstance(p, Mapping) for p in batch):
+        return batch.shape[0] if batch.dim() else None
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    if not isinstance(batch, (list, tuple)) or not batch:
+        return None
+    if isinstance(batch[0], Mapping) and all(isinstance(part, Mapping) for part in batch):
         return len(batch)
-    sizes = map(batch_size, reversed(list(_parts(batch))))
-    return next((size for size in sizes if size is not None), None)
+    for part in reversed(batch):
+        size = batch_size(part)
+        if size is not None:
+            return size
+    return None
 
 
 def batch_weights(batches: Sequence[Any]) -> list[float]:

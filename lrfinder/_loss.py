@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -64,12 +64,15 @@ class LossFunction:
         self._criterion = criterion
         self._training_step = training_step
         self._device = device
-        self._autocast = autocast if autocast is not None else nullcontext()
+        self._autocast = autocast
 
     def __call__(self, batch: Any) -> Loss:
         """Evaluate the loss of one batch; raises `InvalidInputError` if it is not a scalar."""
+        on_device = to_device(batch, self._device)
+        if self._autocast is None:
+            return as_loss(self._evaluate(on_device), batch)
         with self._autocast:
-            return as_loss(self._evaluate(to_device(batch, self._device)), batch)
+            return as_loss(self._evaluate(on_device), batch)
 
     def without_sync(self) -> AbstractContextManager[None]:
         """Return a context in which gradients are not yet averaged over the processes."""
@@ -126,6 +129,8 @@ def as_loss(returned: Any, batch: Any) -> Loss:
     Raises:
         InvalidInputError: if there is no scalar loss in it.
     """
+    if isinstance(returned, Tensor) and returned.dim() == 0:
+        return Loss(returned, {}, batch_size(batch))
     if isinstance(returned, Mapping):
         value = returned.get("loss")
     else:

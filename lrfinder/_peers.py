@@ -15,6 +15,8 @@ from lrfinder._stopping import StopReason
 
 OnStep = Callable[[float, float, int], Any]
 
+_NOTHING = nullcontext()
+
 
 class Peers(Protocol):
     """What a sweep asks of the processes that it is done with; a context around all its sweeps.
@@ -101,7 +103,7 @@ class Alone:
 
     def waited_for(self) -> AbstractContextManager[None]:
         """Return a context that does nothing."""
-        return nullcontext()
+        return _NOTHING
 
     def part(self, reason: StopReason) -> None:
         """Do nothing."""

@@ -78,16 +78,26 @@ class GradientStep:
 
     def _accumulate(self, micro_batches: list[Any]) -> StepOutcome:
         """Add up the gradients of the mean loss over all samples."""
+        if len(micro_batches) == 1:
+            return StepOutcome(*self._differentiate(micro_batches[0]))
         weights = batch_weights(micro_batches)
         losses: list[Loss] = []
         for batch, weight in zip(micro_batches, weights, strict=True):
             is_last = len(losses) == len(micro_batches) - 1
             with nullcontext() if is_last else self._loss.without_sync():
-                loss = self._loss(batch)
-                _check_differentiable(loss.value)
-                self._backward(loss.value * weight if weight != 1 else loss.value)
-            losses.append(loss._replace(value=loss.value.detach()))
+                losses.append(self._differentiate(batch, weight))
         return _mean(losses, weights)
+
+    def _differentiate(self, batch: Any, weight: float = 1.0) -> Loss:
+        """Add the gradient of one batch; return its loss, apart from the graph."""
+        value, metrics, size = self._loss(batch)
+        if not value.requires_grad:
+            raise InvalidInputError(
+                "expected a differentiable loss, got one without a gradient; compute it from the "
+                "model's outputs, without detach(), item() or no_grad()"
+            )
+        self._backward(value * weight if weight != 1 else value)
+        return Loss(value.detach(), metrics, size)
 
     def _backward(self, loss: Tensor) -> None:
         loss.backward()
@@ -189,14 +199,6 @@ def needs_closure(optimizer: Optimizer) -> bool:
     """Tell whether the optimizer's `step` cannot be called without a closure."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
-
-
-def _check_differentiable(loss: Tensor) -> None:
-    if not loss.requires_grad:
-        raise InvalidInputError(
-            "expected a differentiable loss, got one without a gradient; compute it from the "
-            "model's outputs, without detach(), item() or no_grad()"
-        )
 
 
 def _mean(losses: list[Loss], weights: list[float]) -> StepOutcome:

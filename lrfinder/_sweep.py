@@ -137,8 +137,8 @@ class Sweep:
         if outcome.skipped:
             return reader.skip()
         step = len(self._recording.losses) + self._pending
-        metrics = (outcome.metrics.get(name, math.nan) for name in self._recording.metrics)
-        scalars = [outcome.loss, *metrics]
+        scalars = [outcome.loss]
+        scalars += [outcome.metrics.get(name, math.nan) for name in self._recording.metrics]
         sizes = [outcome.size] * len(scalars)
         if self._validation is not None and step % self._validation.every == 0:
             with self._peers.waited_for():
@@ -169,10 +169,9 @@ class Sweep:
         recording, step = self._recording, len(self._recording.losses)
         lr = self._rates[step]
         recording.losses.append(loss)
-        metrics, validation = others[: len(recording.metrics)], others[len(recording.metrics) :]
-        for values, value in zip(recording.metrics.values(), metrics, strict=True):
+        for values, value in zip(recording.metrics.values(), others, strict=False):
             values.append(value)
-        for value in validation:
+        for value in others[len(recording.metrics) :]:
             recording.val_steps.append(step)
             recording.val_losses.append(value)
         self._progress.update(lr, loss)
