@@ -1,0 +1,149 @@
+"""The pages name what exists: in this library, and in the libraries that readers come from."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import lrfinder
+from lrfinder import Diagnosis, LRFinder, schedules
+from lrfinder.suggestion import METHODS
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+PAGES = sorted(FOLDER.glob("*.md"))
+each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+
+OURS = {
+    "LRFinder": LRFinder,
+    "diagnose": lrfinder.diagnose,
+    **{f"finder.{name}": getattr(LRFinder, name) for name in dir(LRFinder) if name[0] != "_"},
+    **{f"schedules.{name}": getattr(schedules, name) for name in schedules.__all__},
+}
+PEERS = {
+    "torch-lr-finder": {
+        "LRFinder": "torch_lr_finder:LRFinder",
+        "lr_finder.range_test": "torch_lr_finder:LRFinder.range_test",
+        "lr_finder.plot": "torch_lr_finder:LRFinder.plot",
+        "lr_finder.reset": "torch_lr_finder:LRFinder.reset",
+    },
+    "fastai": {
+        "learn.lr_find": "fastai.callback.schedule:Learner.lr_find",
+        "learn.fit_one_cycle": "fastai.callback.schedule:Learner.fit_one_cycle",
+        "learn.fit_flat_cos": "fastai.callback.schedule:Learner.fit_flat_cos",
+        "learn.recorder.plot_lr_find": "fastai.callback.schedule:Recorder.plot_lr_find",
+    },
+    "Lightning": {
+        "Tuner.lr_find": "lightning.pytorch.tuner:Tuner.lr_find",
+        "LearningRateFinder": "lightning.pytorch.callbacks:LearningRateFinder",
+        "found.suggestion": "lightning.pytorch.tuner.lr_finder:_LRFinder.suggestion",
+        "found.plot": "lightning.pytorch.tuner.lr_finder:_LRFinder.plot",
+    },
+    "ignite": {
+        f"finder.{name}": f"ignite.handlers.lr_finder:FastaiLRFinder.{name}"
+        for name in ("attach", "lr_suggestion", "apply_suggested_lr", "plot", "get_results")
+    },
+}
+INTEGRATIONS = {
+    "Lightning": {
+        name: f"lrfinder.integrations.lightning:{name}" for name in ("range_test", "RangeTest")
+    },
+    "ignite": {"attach": "lrfinder.integrations.ignite:attach"},
+}
+
+
+def look_up(place):
+    module, _, path = place.partition(":")
+    pytest.importorskip(module.partition(".")[0])
+    try:
+        value = importlib.import_module(module)
+    except lrfinder.MissingExtraError as error:
+        pytest.skip(str(error))
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def rows(name, heading):
+    """Return the cells of the table under a heading, without its own first row."""
+    section = (FOLDER / name).read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table]
+
+
+def calls(code):
+    """Yield each call in a line of code: the dotted name and the node."""
+    code = code.strip()
+    tree = ast.parse(f"{code} pass" if code.endswith(":") else code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func).replace("Tuner(trainer)", "Tuner"), node
+
+
+def check(code, known):
+    """Hold every call of a known function in a line of code to its signature."""
+    for name, node in calls(code):
+        if name not in known:
+            continue
+        function = look_up(known[name]) if isinstance(known[name], str) else known[name]
+        bound = inspect.signature(function)
+        is_method = "self" in bound.parameters
+        arguments = [None] * (len(node.args) + is_method)
+        keywords = {keyword.arg: None for keyword in node.keywords}
+        bound.bind(*arguments, **keywords)
+        if name == "finder.suggest":
+            assert all(
+                ast.literal_eval(argument) in METHODS
+                for argument in node.args
+                if isinstance(argument, ast.Constant)
+            )
+    return [name for name, _ in calls(code)]
+
+
+def spans(cell):
+    return re.findall(r"`([^`]+)`", cell)
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_the_lines_of_coming_from_fit_both_libraries(peer):
+    theirs, ours = PEERS[peer], OURS | INTEGRATIONS.get(peer, {})
+    checked = []
+    for _, left, right in rows("coming_from.md", peer):
+        for code in spans(left):
+            checked += [name for name in check(code, theirs) if name in theirs]
+        for code in spans(right):
+            checked += [name for name in check(code, ours) if name in ours]
+    assert set(theirs) <= set(checked)
+    assert "finder.suggest" in checked or "range_test" in checked
+
+
+def test_every_schedule_rule_and_diagnosis_has_a_place_on_the_page():
+    text = (FOLDER / "which_rate.md").read_text()
+    mentioned = set(spans(text))
+    assert set(schedules.__all__) - {"rates", "plot_schedule"} <= mentioned
+    assert {f'"{name}"' for name in METHODS if "-" not in name} <= mentioned
+    told = {row[0] for row in rows("which_rate.md", "What the curve says")}
+    assert told == {diagnosis.value for diagnosis in Diagnosis}
+
+
+@each_page
+def test_calls_on_the_pages_fit_their_signatures(path):
+    for code in spans(re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)):
+        if re.match(r"(finder|schedules)\.\w+\(|diagnose\(", code):
+            check(code, OURS)
+
+
+@each_page
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        assert (FOLDER / target).exists(), target
+
+
+def test_the_index_lists_every_notebook_and_page():
+    text = (FOLDER / "README.md").read_text()
+    files = {path.name for path in FOLDER.iterdir() if path.suffix in (".ipynb", ".md")}
+    assert all(f"({name})" in text for name in files - {"README.md"})
