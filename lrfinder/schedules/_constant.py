@@ -26,6 +26,14 @@ def constant(optimizer: Optimizer, lr: Suggestion | float) -> ConstantLR:
         Bengio (2012), Practical recommendations for gradient-based training of deep
         architectures, section 3.1.1: a constant rate as the first one to tune, found below the
         largest that does not diverge.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> [lrs] = rates(lambda sgd: constant(sgd, 0.5), sgd, 3)
+        >>> [round(lr, 2) for lr in lrs]
+        [0.5, 0.5, 0.5]
     """
     with starting_at(optimizer, group_rates(optimizer, lr)):
         return ConstantLR(optimizer, factor=1.0, total_iters=1)

@@ -40,6 +40,14 @@ def cosine(
     References:
         Loshchilov and Hutter (2017), SGDR: Stochastic gradient descent with warm restarts,
         equation 5, for a single period.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> [lrs] = rates(lambda sgd: cosine(sgd, 1.0, total_steps=4), sgd, 5)
+        >>> [round(lr, 2) for lr in lrs]
+        [1.0, 0.85, 0.5, 0.15, 0.0]
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     lrs = group_rates(optimizer, lr)

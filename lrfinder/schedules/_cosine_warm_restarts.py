@@ -46,6 +46,16 @@ def cosine_warm_restarts(
     References:
         Loshchilov and Hutter (2017), SGDR: Stochastic gradient descent with warm restarts,
         section 3.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> def build(sgd):
+        ...     return cosine_warm_restarts(sgd, 1.0, first_cycle=3, total_steps=6)
+        >>> [lrs] = rates(build, sgd, 6)
+        >>> [round(lr, 2) for lr in lrs]
+        [1.0, 0.75, 0.25, 1.0, 0.75, 0.25]
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     check_count("first_cycle", first_cycle)

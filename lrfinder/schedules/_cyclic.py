@@ -58,6 +58,16 @@ def cyclic(
     References:
         Smith (2017), Cyclical learning rates for training neural networks, section 3.3 for the
         bounds, section 3.2 for the length of a cycle.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> def build(sgd):
+        ...     return cyclic(sgd, 1.0, min_lr=0.2, step_size_up=2, total_steps=6)
+        >>> [lrs] = rates(build, sgd, 6)
+        >>> [round(lr, 2) for lr in lrs]
+        [0.2, 0.6, 1.0, 0.6, 0.2, 0.6]
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     check_count("step_size_up", step_size_up)

@@ -39,6 +39,14 @@ def exponential(
     References:
         Senior et al. (2013), An empirical study of learning rates in deep neural networks for
         speech recognition, section 2: exponential scheduling from the best constant rate.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> [lrs] = rates(lambda sgd: exponential(sgd, 1.0, gamma=0.5, total_steps=4), sgd, 4)
+        >>> [round(lr, 3) for lr in lrs]
+        [1.0, 0.5, 0.25, 0.125]
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     left = fraction("gamma", gamma) ** (steps - 1)

@@ -29,6 +29,16 @@ def lambda_(
 
     Raises:
         InvalidInputError: if the rate is not > 0, or a suggestion is for other groups.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> def build(sgd):
+        ...     return lambda_(sgd, 1.0, lr_lambda=lambda step: 1 / (1 + step))
+        >>> [lrs] = rates(build, sgd, 4)
+        >>> [round(lr, 2) for lr in lrs]
+        [1.0, 0.5, 0.33, 0.25]
     """
     with starting_at(optimizer, group_rates(optimizer, lr)):
         return LambdaLR(optimizer, lr_lambda)

@@ -41,6 +41,16 @@ def multiplicative(
 
     Raises:
         InvalidInputError: if the rate is not > 0, or a suggestion is for other groups.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> def build(sgd):
+        ...     return multiplicative(sgd, 1.0, lr_lambda=lambda step: 0.5)
+        >>> [lrs] = rates(build, sgd, 4)
+        >>> [round(lr, 3) for lr in lrs]
+        [1.0, 0.5, 0.25, 0.125]
     """
     with starting_at(optimizer, group_rates(optimizer, lr)):
         return _MultiplicativeLR(optimizer, lr_lambda)

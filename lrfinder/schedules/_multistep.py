@@ -43,6 +43,16 @@ def multistep(
     References:
         He et al. (2016), Deep residual learning for image recognition, section 4.2: the rate
         divided by 10 after a half and three quarters of the training.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> def build(sgd):
+        ...     return multistep(sgd, 1.0, milestones=[1, 3], gamma=0.1, total_steps=4)
+        >>> [lrs] = rates(build, sgd, 4)
+        >>> [round(lr, 2) for lr in lrs]
+        [1.0, 0.1, 0.1, 0.01]
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     if not milestones:

@@ -55,6 +55,14 @@ def one_cycle(
     References:
         Smith and Topin (2018), Super-convergence: Very fast training of neural networks using
         large learning rates, section 3.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> [lrs] = rates(lambda sgd: one_cycle(sgd, 1.0, total_steps=6, pct_start=0.5), sgd, 6)
+        >>> [round(lr, 2) for lr in lrs]
+        [0.04, 0.52, 1.0, 0.75, 0.25, 0.0]
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     _require_every_phase(steps, float(pct_start), three_phase)

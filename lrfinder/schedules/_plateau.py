@@ -46,6 +46,16 @@ def reduce_on_plateau(
     References:
         He et al. (2016), Deep residual learning for image recognition, section 3.4: the rate
         divided by 10 when the error plateaus.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> def build(sgd):
+        ...     return reduce_on_plateau(sgd, 1.0, factor=0.1, patience=1)
+        >>> [lrs] = rates(build, sgd, 4)
+        >>> [round(lr, 2) for lr in lrs]
+        [1.0, 1.0, 1.0, 0.1]
     """
     if not 0 < factor < 1:
         raise InvalidInputError(f"expected factor between 0 and 1, got factor={factor}")

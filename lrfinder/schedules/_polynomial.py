@@ -86,6 +86,14 @@ def polynomial(
         Zheng et al. (2021), Rethinking semantic segmentation from a sequence-to-sequence
         perspective with transformers (SETR), section 4.1: the decay, whose code starts the
         curve at step 0 whatever the warm-up; `power=0.9`.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> [lrs] = rates(lambda sgd: polynomial(sgd, 1.0, power=2.0, total_steps=4), sgd, 5)
+        >>> [round(lr, 3) for lr in lrs]
+        [1.0, 0.562, 0.25, 0.062, 0.0]
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     check_count("warmup_steps", warmup_steps, at_least=0)

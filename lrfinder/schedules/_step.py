@@ -46,6 +46,16 @@ def step(
     References:
         He et al. (2016), Deep residual learning for image recognition, section 3.4: the rate
         divided by 10 at each drop, torch's default as well.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> def build(sgd):
+        ...     return step(sgd, 1.0, step_size=2, gamma=0.1, total_steps=4)
+        >>> [lrs] = rates(build, sgd, 4)
+        >>> [round(lr, 2) for lr in lrs]
+        [1.0, 1.0, 0.1, 0.1]
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     check_count("step_size", step_size)

@@ -65,6 +65,16 @@ def warmup(
     References:
         Goyal et al. (2017), Accurate, large minibatch SGD: Training ImageNet in 1 hour,
         section 2.2: gradual warm-up.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import cosine, rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> def build(sgd):
+        ...     return warmup(sgd, 1.0, then=cosine, warmup_steps=2, total_steps=6)
+        >>> [lrs] = rates(build, sgd, 6)
+        >>> [round(lr, 2) for lr in lrs]
+        [0.01, 0.51, 1.0, 0.85, 0.5, 0.15]
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     check_count("warmup_steps", warmup_steps)

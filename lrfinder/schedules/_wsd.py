@@ -92,6 +92,16 @@ def wsd(
         training strategies, section 4.2: the three phases.
         Hägele et al. (2024), Scaling laws and compute-optimal training beyond fixed training
         durations, section 3: a short decay is enough; the shape 1 - sqrt.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder.schedules import rates
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> def build(sgd):
+        ...     return wsd(sgd, 1.0, warmup_steps=2, decay_steps=2, total_steps=6)
+        >>> [lrs] = rates(build, sgd, 6)
+        >>> [round(lr, 2) for lr in lrs]
+        [0.0, 0.5, 1.0, 1.0, 1.0, 0.5]
     """
     steps = resolve_total_steps(total_steps, epochs, steps_per_epoch)
     check_count("warmup_steps", warmup_steps, at_least=0)
