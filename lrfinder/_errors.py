@@ -16,36 +16,127 @@ LRFinderWarning (a UserWarning): the sweep worked, but its reader should know so
 
 
 class LRFinderError(Exception):
-    """Base of every error that this library raises on purpose."""
+    """Base of every error that this library raises on purpose.
+
+    Example:
+        >>> from lrfinder import RangeTestResult
+        >>> try:
+        ...     RangeTestResult.load(__file__)
+        ... except LRFinderError as error:
+        ...     print(type(error).__name__)
+        ResultFileError
+    """
 
 
 class InvalidInputError(LRFinderError, ValueError):
-    """An argument cannot work; it was refused before the model was touched."""
+    """An argument cannot work; it was refused before the model was touched.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder import LRFinder
+        >>> model = torch.nn.Linear(2, 1)
+        >>> finder = LRFinder(model, torch.optim.SGD(model.parameters()), torch.nn.MSELoss())
+        >>> try:
+        ...     finder.range_test([], num_iter=1)
+        ... except InvalidInputError as error:
+        ...     print(error)
+        expected num_iter to be a whole number >= 2, got 1; 100 is a good start
+    """
 
 
 class ResultFileError(LRFinderError, ValueError):
-    """A file is not a complete range-test result of a format version that can be read."""
+    """A file is not a complete range-test result of a format version that can be read.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from lrfinder import RangeTestResult
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "result.json"
+        ...     _ = path.write_text("{}")
+        ...     try:
+        ...         RangeTestResult.load(path)
+        ...     except ResultFileError:
+        ...         print("not a result")
+        not a result
+    """
 
 
 class SnapshotError(LRFinderError, RuntimeError):
-    """The state could not be stored, so the sweep was not begun."""
+    """The state could not be stored, so the sweep was not begun.
+
+    Example:
+        >>> import pathlib, torch
+        >>> from lrfinder import preserve_state
+        >>> try:
+        ...     with preserve_state(torch.nn.Linear(2, 1), snapshot=pathlib.Path("no/such/folder")):
+        ...         pass
+        ... except SnapshotError:
+        ...     print("nothing was touched")
+        nothing was touched
+    """
 
 
 class NoSuggestionError(LRFinderError, RuntimeError):
-    """The recorded curve does not name a learning rate; the message says why."""
+    """The recorded curve does not name a learning rate; the message says why.
+
+    Example:
+        >>> from lrfinder import RangeTestResult, StopReason
+        >>> result = RangeTestResult(
+        ...     lr=(0.1, 1.0), loss=(2.3, 9.9), step_mode="exp", smooth_f=0.05,
+        ...     stop_reason=StopReason.DIVERGED)
+        >>> try:
+        ...     result.suggest()
+        ... except NoSuggestionError as error:
+        ...     print(error)
+        need at least 5 finite points, got 2 of 2; lower start_lr and end_lr, or raise num_iter
+    """
 
 
 class NoResultError(LRFinderError, RuntimeError):
-    """A curve was asked for before `range_test` had recorded one."""
+    """A curve was asked for before `range_test` had recorded one.
+
+    Example:
+        >>> import torch
+        >>> from lrfinder import LRFinder
+        >>> model = torch.nn.Linear(2, 1)
+        >>> finder = LRFinder(model, torch.optim.SGD(model.parameters()), torch.nn.MSELoss())
+        >>> try:
+        ...     finder.suggest()
+        ... except NoResultError as error:
+        ...     print(error)
+        expected a range test first, got none; call range_test(loader)
+    """
 
 
 class MissingExtraError(LRFinderError, ImportError):
-    """A package that only this feature needs is not installed; the message names its extra."""
+    """A package that only this feature needs is not installed; the message names its extra.
+
+    Example:
+        >>> from lrfinder import RangeTestResult
+        >>> def table(result):
+        ...     try:
+        ...         return result.to_frame()
+        ...     except MissingExtraError:
+        ...         return result.to_dict()
+    """
 
 
 class SweepError(LRFinderError, RuntimeError):
-    """The sweep was ended by another process of the group; the message names its rank."""
+    """The sweep was ended by another process of the group; the message names its rank.
+
+    Example:
+        >>> def sweep(finder, loader):
+        ...     try:
+        ...         return finder.range_test(loader)
+        ...     except SweepError as error:
+        ...         print(error)  # this process has its state back, as the others do
+    """
 
 
 class LRFinderWarning(UserWarning):
-    """Something the reader of a result should know; the result itself is valid."""
+    """Something the reader of a result should know; the result itself is valid.
+
+    Example:
+        >>> import warnings
+        >>> warnings.simplefilter("error", LRFinderWarning)  # for those who want to stop there
+    """

@@ -67,6 +67,16 @@ class RangeTestResult:
         repeats: raw training losses of each sweep where there were several, each of shape `(n,)`.
         batch_size: samples in one optimizer step, over all micro-batches and processes; None where
             the batches do not tell.
+
+    Example:
+        >>> lr = tuple(10 ** (step / 10 - 6) for step in range(61))
+        >>> loss = tuple(0.3 + 2.0 / (1 + (100 * rate) ** 2) for rate in lr)
+        >>> result = RangeTestResult(
+        ...     lr, loss, step_mode="exp", smooth_f=0.05, stop_reason=StopReason.COMPLETED)
+        >>> result
+        RangeTestResult(61 steps, lr 1.00e-06 to 1.00e+00, completed)
+        >>> f"{result.suggest().lr:.0e}"
+        '1e-02'
     """
 
     lr: tuple[float, ...]

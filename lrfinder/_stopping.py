@@ -22,7 +22,12 @@ RESOLUTION = 2.0**-20
 
 
 class StopReason(str, Enum):
-    """Why a sweep ended; `sentence` says it in words."""
+    """Why a sweep ended; `sentence` says it in words.
+
+    Example:
+        >>> StopReason("diverged").sentence
+        'The loss rose far above its best value.'
+    """
 
     COMPLETED = "completed"
     DIVERGED = "diverged"

@@ -51,6 +51,16 @@ def plot_schedule(
 
     Raises:
         InvalidInputError: if there is no schedule, or one was built on another optimizer.
+
+    Example:
+        >>> import matplotlib; matplotlib.use("agg")
+        >>> import torch
+        >>> from lrfinder.schedules import cosine
+        >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> axes = plot_schedule(
+        ...     {"cosine": lambda sgd: cosine(sgd, 1.0, total_steps=9)}, sgd, total_steps=9)
+        >>> axes.get_ylabel()
+        'learning rate'
     """
     if not schedules:
         raise InvalidInputError("expected at least one schedule to draw, got none")

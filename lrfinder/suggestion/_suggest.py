@@ -36,7 +36,17 @@ def suggest(
     on: str | None = None,
     maximize: bool = False,
 ) -> Suggestion:
-    """Return the learning rate that a rule reads off a result; see `RangeTestResult.suggest`."""
+    """Return the learning rate that a rule reads off a result; see `RangeTestResult.suggest`.
+
+    Example:
+        >>> from lrfinder import StopReason
+        >>> lr = tuple(10 ** (step / 10 - 6) for step in range(61))
+        >>> loss = tuple(0.3 + 2.0 / (1 + (100 * rate) ** 2) for rate in lr)
+        >>> result = RangeTestResult(
+        ...     lr, loss, step_mode="exp", smooth_f=0.05, stop_reason=StopReason.COMPLETED)
+        >>> suggest(result, "minimum").lr
+        0.25
+    """
     if method not in METHODS:
         raise InvalidInputError(f"expected one of {', '.join(METHODS)}, got method={method!r}")
     curve = result.curve(on, maximize=maximize)

@@ -30,6 +30,18 @@ class Suggestion:
         findings: what is remarkable about the curve, each with what to do.
         batch_size: samples in an optimizer step that it holds for, over all micro-batches and
             processes; None where the batches did not tell.
+
+    Example:
+        >>> import torch
+        >>> suggestion = Suggestion(
+        ...     lr=0.02, method="steepest", why="the loss falls fastest there", min_lr=0.02,
+        ...     max_lr=0.08, lrs=(0.02,))
+        >>> print(suggestion)
+        lr=2.00e-02 (steepest): the loss falls fastest there
+        >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        >>> suggestion.apply(optimizer)
+        >>> optimizer.param_groups[0]["lr"] == float(suggestion)
+        True
     """
 
     lr: float
