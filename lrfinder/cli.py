@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.run(arguments) or 0
+        status: int | None = arguments.run(arguments)
     except UsageError as error:
-        arguments.wrong_usage(str(error))  # does not return
-        raise
+        status = arguments.wrong_usage(str(error))  # argparse ends the process with 2
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +73,3 @@ def _benchmark(argv: Sequence[str]) -> int:
 
         benchmark(argv)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
