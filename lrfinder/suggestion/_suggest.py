@@ -57,7 +57,7 @@ def suggest(
     return Suggestion(
         lr=lr,
         method=method,
-        why=reading.why,
+        why=f"{reading.why} (of minus {on or 'the loss'})" if maximize else reading.why,
         min_lr=min(lr, max_lr * _CYCLE),
         max_lr=max_lr,
         lrs=result.lrs_at(lr),

@@ -125,3 +125,10 @@ def test_the_midpoint_of_a_logistic_fall_is_its_centre_and_the_minimum_rule_a_qu
     assert minimum.lr == pytest.approx(minimum.max_lr / 4)
     raw_minimum = recorded.lr[int(np.argmin(recorded.loss))]
     assert minimum.max_lr == pytest.approx(raw_minimum, rel=0.3)
+
+
+def test_a_quantity_to_be_maximised_is_read_upside_down_and_the_reason_says_so():
+    recorded = result(logistic())
+    upside_down = result(-logistic()).suggest(on="loss", maximize=True)
+    assert upside_down.lr == recorded.suggest().lr
+    assert upside_down.why.endswith("(of minus loss)")
