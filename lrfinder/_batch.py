@@ -18,11 +18,14 @@ def to_device(batch: Any, device: torch.device) -> Any:
         device: where they go.
     """
     if isinstance(batch, Tensor):
-        if batch.device == device:
-            return batch
         return batch.to(device, non_blocking=device.type == "cuda")
-    if type(batch) is list or type(batch) is tuple:  # what loaders make comes first
-        return type(batch)([to_device(part, device) for part in batch])
+    if type(batch) is list or type(batch) is tuple:
+        # What loaders make, often where it belongs already: that costs no further call.
+        parts = [
+            part if isinstance(part, Tensor) and part.device == device else to_device(part, device)
+            for part in batch
+        ]
+        return type(batch)(parts)
     if callable(getattr(type(batch), "to", None)):
         return copy.copy(batch).to(device)  # many such objects move themselves in place
     return _map_parts(lambda part: to_device(part, device), batch)

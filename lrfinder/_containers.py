@@ -14,11 +14,15 @@ PutBack = Callable[[], object]
 
 def capture_dict(mapping: dict[Any, Any]) -> PutBack:
     """Return a call that puts keys, their order and the objects under them back."""
+    if not mapping:
+        return mapping.clear
     content = dict(mapping)
 
     def put_back() -> None:
         if not _same_objects(mapping, content):
             mapping.clear()
+        elif _same_objects(mapping.values(), content.values()):
+            return
         for key, value in content.items():
             if key not in mapping or mapping[key] is not value:
                 mapping[key] = value

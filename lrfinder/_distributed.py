@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -24,6 +24,9 @@ from lrfinder._readback import Reader
 from lrfinder._sharding import copies_of_a_batch, group_of, groups_in_use
 from lrfinder._stopping import StopReason
 from lrfinder._warn import warn
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _HOW_RANKS_END: dict[StopReason, str] = {
     StopReason.OUT_OF_DATA: (
@@ -150,6 +153,10 @@ class Joint:
             return self._is_over
 
         return heeding
+
+    def guard(self, work: Callable[_P, _T]) -> Callable[_P, _T]:
+        """Return work in which the others may wait for this process, who learn if it fails."""
+        return self.waited_for()(work)
 
     @contextmanager
     def waited_for(self) -> Iterator[None]:

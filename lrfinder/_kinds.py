@@ -21,6 +21,9 @@ from lrfinder import _containers, _rng, _tensors
 from lrfinder._containers import PutBack
 from lrfinder._errors import InvalidInputError
 
+# Values that cannot change: met often, and nothing to remember.
+UNCHANGING = frozenset({type(None), bool, int, float, complex, str, bytes})
+
 
 @dataclass
 class Notes:

@@ -98,14 +98,12 @@ class LossFunction:
                 f"expected a criterion for batches of (inputs, targets), got None; {_WRITE_A_STEP}"
             )
         *inputs, targets = batch
-        return self._criterion(self._outputs(inputs), targets)
-
-    def _outputs(self, inputs: list[Any]) -> Any:
         try:
-            return self._model(*inputs)
+            outputs = self._model(*inputs)
         except TypeError:
             self._check_inputs(len(inputs))
             raise
+        return self._criterion(outputs, targets)
 
     def _check_inputs(self, count: int) -> None:
         try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -14,8 +13,8 @@ from lrfinder._readback import Reader, reader_for
 from lrfinder._stopping import StopReason
 
 OnStep = Callable[[float, float, int], Any]
-
-_NOTHING = nullcontext()
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Peers(Protocol):
@@ -53,8 +52,8 @@ class Peers(Protocol):
     def heed(self, on_step: OnStep | None) -> OnStep | None:
         """Return a callback that asks for an end where the callback of any process does."""
 
-    def waited_for(self) -> AbstractContextManager[None]:
-        """Return a context for work in which the others may come to wait for this process."""
+    def guard(self, work: Callable[_P, _T]) -> Callable[_P, _T]:
+        """Return work in which the others may wait for this process, who learn if it fails."""
 
     def part(self, reason: StopReason) -> None:
         """End a sweep: nobody goes on before all have come this far."""
@@ -101,9 +100,9 @@ class Alone:
         """Return the callback."""
         return on_step
 
-    def waited_for(self) -> AbstractContextManager[None]:
-        """Return a context that does nothing."""
-        return _NOTHING
+    def guard(self, work: Callable[_P, _T]) -> Callable[_P, _T]:
+        """Return `work`."""
+        return work
 
     def part(self, reason: StopReason) -> None:
         """Do nothing."""

@@ -43,7 +43,7 @@ class ImmediateReader:
         sizes: Sequence[int | None],  # noqa: ARG002 - the scalars of one process need no weights
     ) -> list[list[float]]:
         """Take the scalars of one step and return them."""
-        return [[float(scalar) for scalar in scalars]]
+        return [list(map(float, scalars))]
 
     def skip(self) -> list[list[float]]:
         """Return nothing: there is nothing to read."""

@@ -22,7 +22,7 @@ from lrfinder import _rng
 from lrfinder._containers import capture_dict
 from lrfinder._errors import InvalidInputError
 from lrfinder._interrupts import held_back
-from lrfinder._kinds import Notes, is_known, remember
+from lrfinder._kinds import UNCHANGING, Notes, is_known, remember
 from lrfinder._sharding import reshard, settle
 from lrfinder._storage import Storage, Where, open_storage
 from lrfinder._tensors import capture_values, is_in_one_piece, regions
@@ -187,7 +187,7 @@ class Snapshot:
         pending = [root]
         while pending:
             thing = pending.pop()
-            if id(thing) not in self._seen:
+            if type(thing) not in UNCHANGING and id(thing) not in self._seen:
                 self._seen[id(thing)] = thing
                 pending.extend(remember(thing, self._notes))
 

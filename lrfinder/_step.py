@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -14,7 +15,7 @@ from torch.optim import Optimizer
 
 from lrfinder._batch import batch_weights
 from lrfinder._errors import InvalidInputError
-from lrfinder._loss import Loss, LossFunction
+from lrfinder._loss import LossFunction
 
 ClipGrad = float | Callable[[list[Tensor]], Any]
 
@@ -68,28 +69,26 @@ class GradientStep:
     def __call__(self, batches: Iterator[Any]) -> StepOutcome:
         """Do one update."""
         self._optimizer.zero_grad()
-        outcome = self._accumulate(self._micro_batches(batches))
-        self._clip()
+        outcome = self._accumulate(list(islice(batches, self._accumulation_steps)))
+        if self._clip_grad is not None:
+            self._clip()
         self._optimizer.step()
         return outcome
-
-    def _micro_batches(self, batches: Iterator[Any]) -> list[Any]:
-        return [next(batches) for _ in range(self._accumulation_steps)]
 
     def _accumulate(self, micro_batches: list[Any]) -> StepOutcome:
         """Add up the gradients of the mean loss over all samples."""
         if len(micro_batches) == 1:
-            return StepOutcome(*self._differentiate(micro_batches[0]))
+            return self._differentiate(micro_batches[0])
         weights = batch_weights(micro_batches)
-        losses: list[Loss] = []
+        outcomes: list[StepOutcome] = []
         for batch, weight in zip(micro_batches, weights, strict=True):
-            is_last = len(losses) == len(micro_batches) - 1
+            is_last = len(outcomes) == len(micro_batches) - 1
             with nullcontext() if is_last else self._loss.without_sync():
-                losses.append(self._differentiate(batch, weight))
-        return _mean(losses, weights)
+                outcomes.append(self._differentiate(batch, weight))
+        return _mean(outcomes, weights)
 
-    def _differentiate(self, batch: Any, weight: float = 1.0) -> Loss:
-        """Add the gradient of one batch; return its loss, apart from the graph."""
+    def _differentiate(self, batch: Any, weight: float = 1.0) -> StepOutcome:
+        """Add the gradient of one batch; return what it has to tell, apart from the graph."""
         value, metrics, size = self._loss(batch)
         if not value.requires_grad:
             raise InvalidInputError(
@@ -97,7 +96,7 @@ class GradientStep:
                 "model's outputs, without detach(), item() or no_grad()"
             )
         self._backward(value * weight if weight != 1 else value)
-        return Loss(value.detach(), metrics, size)
+        return StepOutcome(value.detach(), metrics, size)
 
     def _backward(self, loss: Tensor) -> None:
         loss.backward()
@@ -117,7 +116,7 @@ class ClosureStep(GradientStep):
 
     def __call__(self, batches: Iterator[Any]) -> StepOutcome:
         """Do one update; the loss is the one before it, the first that was evaluated."""
-        micro_batches = self._micro_batches(batches)
+        micro_batches = list(islice(batches, self._accumulation_steps))
         outcomes: list[StepOutcome] = []
 
         def closure() -> Tensor:
@@ -149,7 +148,7 @@ class ScaledStep(GradientStep):
         A loss that is itself infinite or NaN does not count as skipped: no scale would help it.
         """
         self._optimizer.zero_grad()
-        outcome = self._accumulate(self._micro_batches(batches))
+        outcome = self._accumulate(list(islice(batches, self._accumulation_steps)))
         if self._clip_grad is not None:
             self._scaler.unscale_(self._optimizer)
             self._clip()
@@ -201,20 +200,18 @@ def needs_closure(optimizer: Optimizer) -> bool:
     return closure is not None and closure.default is inspect.Parameter.empty
 
 
-def _mean(losses: list[Loss], weights: list[float]) -> StepOutcome:
-    """Return the mean of some losses and metrics; one loss comes back as it is, to the last bit."""
+def _mean(outcomes: list[StepOutcome], weights: list[float]) -> StepOutcome:
+    """Return the mean of what some batches have to tell."""
 
     def weighted(values: list[Any]) -> Any:
-        if len(values) == 1:
-            return values[0]
         return sum(value * weight for value, weight in zip(values, weights, strict=True))
 
-    sizes = [loss.size for loss in losses if loss.size is not None]
+    sizes = [outcome.size for outcome in outcomes if outcome.size is not None]
     return StepOutcome(
-        loss=weighted([loss.value for loss in losses]),
+        loss=weighted([outcome.loss for outcome in outcomes]),
         metrics={
-            name: weighted([loss.metrics.get(name, math.nan) for loss in losses])
-            for name in losses[0].metrics
+            name: weighted([outcome.metrics.get(name, math.nan) for outcome in outcomes])
+            for name in outcomes[0].metrics
         },
-        size=sum(sizes) if len(sizes) == len(losses) else None,
+        size=sum(sizes) if len(sizes) == len(outcomes) else None,
     )

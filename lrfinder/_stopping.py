@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
 from enum import Enum
 from typing import Protocol
@@ -96,8 +95,9 @@ class DivergenceWatch:
             return StopReason.NON_FINITE
         self._differences += abs(loss - self._recent[-1]) if self._recent else 0.0
         self._recent.append(loss)
-        level = statistics.median(self._recent)
-        smoothed = self._smoothed = ema_step(self._smoothed, level, self._smooth_f)
+        recent = sorted(self._recent)
+        median = recent[1] if len(recent) == 3 else sum(recent) / len(recent)
+        smoothed = self._smoothed = ema_step(self._smoothed, median, self._smooth_f)
         if self._count == 0:
             self._first = self._best = smoothed
         if smoothed <= self._best or self._count <= _NOISE_STEPS:

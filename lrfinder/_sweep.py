@@ -75,7 +75,6 @@ class Sweep:
         peers: Peers | None = None,
     ) -> None:
         self._optimizer = optimizer
-        self._step = step
         self._batches = batches
         self._rates = rates
         self._group_rates = group_rates
@@ -83,6 +82,7 @@ class Sweep:
         self._progress = progress
         self._validation = validation
         self._peers = peers or Alone()
+        self._step = self._peers.guard(step)
         self._on_step = self._peers.heed(on_step)
         self._reader: Reader | None = None
         self._pending = 0  # steps that were taken and not read yet
@@ -115,8 +115,7 @@ class Sweep:
         set_learning_rates(self._optimizer, lrs)
         for _ in range(_MOST_SKIPS_IN_A_ROW):
             try:
-                with self._peers.waited_for():
-                    outcome = self._step(self._batches)
+                outcome = self._step(self._batches)
                 arrived = self._push(outcome)
             except OutOfDataError:
                 return StopReason.OUT_OF_DATA
@@ -138,11 +137,11 @@ class Sweep:
             return reader.skip()
         step = len(self._recording.losses) + self._pending
         scalars = [outcome.loss]
-        scalars += [outcome.metrics.get(name, math.nan) for name in self._recording.metrics]
+        if self._recording.metrics:
+            scalars += [outcome.metrics.get(name, math.nan) for name in self._recording.metrics]
         sizes = [outcome.size] * len(scalars)
         if self._validation is not None and step % self._validation.every == 0:
-            with self._peers.waited_for():
-                scalars.append(self._validation())
+            scalars.append(self._peers.guard(self._validation)())
             sizes.append(self._validation.size)
         self._pending += 1
         return reader.push(scalars, sizes)
@@ -158,23 +157,25 @@ class Sweep:
 
     def _take_in(self, arrived: list[list[float]]) -> StopReason | None:
         """Record the steps that have arrived, up to the one that ends the sweep."""
-        for scalars in arrived:
+        for loss, *others in arrived:
+            step = len(self._recording.losses)
+            lr = self._rates[step]
+            self._recording.losses.append(loss)
+            if others:
+                self._record_others(step, others)
             self._pending -= 1
-            reason = self._record(*scalars)
+            self._progress.update(lr, loss)
+            if self._on_step is not None and self._on_step(lr, loss, step):
+                return StopReason.CALLBACK
+            reason = self._watch.update(loss)
             if reason is not None:
                 return reason
         return None
 
-    def _record(self, loss: float, *others: float) -> StopReason | None:
-        recording, step = self._recording, len(self._recording.losses)
-        lr = self._rates[step]
-        recording.losses.append(loss)
+    def _record_others(self, step: int, others: Sequence[float]) -> None:
+        recording = self._recording
         for values, value in zip(recording.metrics.values(), others, strict=False):
             values.append(value)
         for value in others[len(recording.metrics) :]:
             recording.val_steps.append(step)
             recording.val_losses.append(value)
-        self._progress.update(lr, loss)
-        if self._on_step is not None and self._on_step(lr, loss, step):
-            return StopReason.CALLBACK
-        return self._watch.update(loss)
