@@ -22,10 +22,14 @@ LIBRARY = str(Path(lrfinder.__file__).parent)
 
 @pytest.fixture(autouse=True)
 def handlers_are_as_before() -> Any:
+    # A process that was started in the background ignores Ctrl-C.
+    started_with = signal.signal(signal.SIGINT, signal.default_int_handler)
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     yield
-    assert [signal.getsignal(number) for number in numbers] == before
+    after = [signal.getsignal(number) for number in numbers]
+    signal.signal(signal.SIGINT, started_with)
+    assert after == before
 
 
 class InterruptAt:

@@ -31,15 +31,20 @@ def code_of(path):
     return [cell for cell in cells if cell.cell_type == "code"]
 
 
-@each_notebook
-def test_runs_from_a_clean_kernel(path):
+def skip_without_frameworks(path):
     for framework in NEEDS.get(path.stem, []):
         pytest.importorskip(framework)
+
+
+@each_notebook
+def test_runs_from_a_clean_kernel(path):
+    skip_without_frameworks(path)
     run(nbformat.read(path, as_version=4), FOLDER)
 
 
 @each_notebook
 def test_uses_public_names_only(path):
+    skip_without_frameworks(path)
     tree = ast.parse("\n".join(cell.source for cell in code_of(path)))
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
