@@ -20,12 +20,10 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=device.type == "cuda")
     if type(batch) is list or type(batch) is tuple:
-        # What loaders make, often where it belongs already: that costs no further call.
-        parts = [
-            part if isinstance(part, Tensor) and part.device == device else to_device(part, device)
-            for part in batch
-        ]
-        return type(batch)(parts)
+        for part in batch:
+            if not isinstance(part, Tensor) or part.device != device:
+                return type(batch)([to_device(part, device) for part in batch])
+        return type(batch)(batch)  # nothing to move, as mostly on the CPU: this must cost nothing
     if callable(getattr(type(batch), "to", None)):
         return copy.copy(batch).to(device)  # many such objects move themselves in place
     return _map_parts(lambda part: to_device(part, device), batch)
@@ -49,6 +47,8 @@ def batch_size(batch: Any) -> int | None:
         batch = list(batch.values())
     if not isinstance(batch, (list, tuple)) or not batch:
         return None
+    if isinstance(batch[-1], Tensor) and batch[-1].dim():
+        return batch[-1].shape[0]
     if isinstance(batch[0], Mapping) and all(isinstance(part, Mapping) for part in batch):
         return len(batch)
     for part in reversed(batch):

@@ -21,6 +21,7 @@ class Progress:
     """
 
     def __init__(self, total: int, label: str = "range test", *, shown: bool = True) -> None:
+        self.shown = shown
         self._bar: Any = None
         self._done = self._reported = 0
         self._latest: tuple[float, float] | None = None

@@ -103,10 +103,10 @@ class DivergenceWatch:
         if smoothed <= self._best or self._count <= _NOISE_STEPS:
             # Read while the curve is sane: at divergence the differences are the divergence.
             self._noise = _SIGMA_PER_DIFFERENCE * self._differences / max(self._count, 1)
-        self._best = min(self._best, smoothed)
+            self._best = min(self._best, smoothed)
         self._count += 1
-        diverged = smoothed - self._best > self._times * self._scale()
-        return StopReason.DIVERGED if diverged else None
+        rise = smoothed - self._best
+        return StopReason.DIVERGED if rise > 0 and rise > self._times * self._scale() else None
 
     def _scale(self) -> float:
         fall = self._first - self._best

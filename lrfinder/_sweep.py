@@ -13,7 +13,7 @@ from lrfinder._batches import OutOfDataError
 from lrfinder._param_groups import set_learning_rates
 from lrfinder._peers import Alone, OnStep, Peers
 from lrfinder._progress import Progress
-from lrfinder._readback import Reader
+from lrfinder._readback import Reader, Scalar
 from lrfinder._step import Step, StepOutcome
 from lrfinder._stopping import StopReason, Watch
 from lrfinder._validation import Validation
@@ -132,19 +132,27 @@ class Sweep:
 
     def _push(self, outcome: StepOutcome) -> list[list[float]]:
         """Hand the scalars of an update to the reader; return those that it has read."""
-        reader = self._reader = self._reader or self._begin(outcome)
+        if self._reader is None:
+            self._reader = self._begin(outcome)
         if outcome.skipped:
-            return reader.skip()
+            return self._reader.skip()
+        scalars: list[Scalar] = [outcome.loss]
+        sizes = [outcome.size]
+        if self._recording.metrics or self._validation is not None:
+            self._add_others(outcome, scalars, sizes)
+        self._pending += 1
+        return self._reader.push(scalars, sizes)
+
+    def _add_others(
+        self, outcome: StepOutcome, scalars: list[Scalar], sizes: list[int | None]
+    ) -> None:
+        """Add the metrics of a step and, where it is due, the validation loss after it."""
         step = len(self._recording.losses) + self._pending
-        scalars = [outcome.loss]
-        if self._recording.metrics:
-            scalars += [outcome.metrics.get(name, math.nan) for name in self._recording.metrics]
-        sizes = [outcome.size] * len(scalars)
+        scalars += [outcome.metrics.get(name, math.nan) for name in self._recording.metrics]
+        sizes += [outcome.size] * len(self._recording.metrics)
         if self._validation is not None and step % self._validation.every == 0:
             scalars.append(self._peers.guard(self._validation)())
             sizes.append(self._validation.size)
-        self._pending += 1
-        return reader.push(scalars, sizes)
 
     def _begin(self, outcome: StepOutcome) -> Reader:
         self._recording.batch_size = self._peers.total(outcome.size)
@@ -164,7 +172,8 @@ class Sweep:
             if others:
                 self._record_others(step, others)
             self._pending -= 1
-            self._progress.update(lr, loss)
+            if self._progress.shown:
+                self._progress.update(lr, loss)
             if self._on_step is not None and self._on_step(lr, loss, step):
                 return StopReason.CALLBACK
             reason = self._watch.update(loss)
