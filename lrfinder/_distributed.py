@@ -61,7 +61,8 @@ def joint(model: nn.Module, per_update: int) -> Joint | None:
     if dist.get_world_size(group) == 1:
         return None
     copies = copies_of_a_batch(model, dist.get_world_size(group))
-    return Joint(group, per_update, copies, [group, *groups_in_use(model)])
+    in_use = dict.fromkeys((group, *groups_in_use(model)))
+    return Joint(group, per_update, copies, list(in_use))
 
 
 class Joint:
@@ -101,7 +102,7 @@ class Joint:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, dist.DistError):
+        if error is not None and _is_lost_connection(error):
             raise self._board.loss_of_contact() from error
         if error is not None and not isinstance(error, SweepError):
             self._board.tell(error)
@@ -215,7 +216,8 @@ class Joint:
     def _hear(self, word: Word, update: int, is_non_finite: bool) -> None:
         if word.failed:
             raise self._error or self._board.loss_of_contact()
-        if 0 < word.skipped < self._size:
+        # A rank whose loss is not finite does not count its step as skipped.
+        if 0 < word.skipped < self._size - word.non_finite:
             raise SweepError(
                 "expected the gradient scaler to skip a step on every rank or on none, got "
                 f"{word.skipped:.0f} of {self._size}; average the gradients over the ranks, as "

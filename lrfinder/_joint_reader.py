@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -106,10 +107,21 @@ class JointReader:
 
     def _vector(self, scalars: Sequence[Scalar], weights: list[float], word: Word) -> Tensor:
         rest = [0.0] * (self._columns - len(scalars))
-        known = torch.tensor([*weights, *rest, *word], dtype=torch.float64)
-        if self._device.type != "cpu":
-            known = known.pin_memory().to(self._device, non_blocking=True)
-        values = torch.stack([self._as_number(scalar) for scalar in (*scalars, *rest)])
+        sizes = [*weights, *rest]
+        if self._device.type == "cpu":
+            values = [*map(float, scalars), *rest]
+            sums = [value * size for value, size in zip(values, sizes, strict=True)]
+            word = word._replace(non_finite=not math.isfinite(values[0]))
+            return torch.tensor([*sums, *sizes, *word], dtype=torch.float64)
+        return self._vector_on_device([*scalars, *rest], sizes, word)
+
+    def _vector_on_device(
+        self, scalars: Sequence[Scalar], sizes: list[float], word: Word
+    ) -> Tensor:
+        """Return the same without making the host wait for the scalars."""
+        known = torch.tensor([*sizes, *word], dtype=torch.float64)
+        known = known.pin_memory().to(self._device, non_blocking=True)
+        values = torch.stack([self._as_number(scalar) for scalar in scalars])
         vector = torch.cat((values * known[: self._columns], known))
         vector[-1] = ~values[0].isfinite()
         return vector

@@ -326,3 +326,17 @@ def test_a_step_that_the_scaler_skips_on_one_rank_is_skipped_on_all():
 def test_ranks_whose_scalers_disagree_are_told_that_their_gradients_are_not_averaged():
     for message, _ in run(skipped_steps, 2, False):
         assert "skip a step on every rank or on none, got 1 of 2" in message
+
+
+def one_scaled_loss_is_not_a_number():
+    criterion = Failing(MSE, lambda *batch: MSE(*batch) * float("nan"), at=5)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    return range_test_in(criterion=criterion, finder={"scaler": scaler})[:4]
+
+
+def test_a_scaler_that_skips_the_step_of_a_loss_that_is_not_a_number_does_not_hide_its_rank():
+    # All skip, as the gradients of all are NaN, but only rank 1 knows that no scale would help.
+    for number, (result, kept, _, told) in enumerate(run(one_scaled_loss_is_not_a_number, 2)):
+        assert kept
+        assert (result.stop_reason, len(result)) == (StopReason.NON_FINITE, 5)
+        assert ["NaN on rank 1 of 2" in message for message in told] == [True] * (number == 0)
