@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,18 +62,40 @@ def open_storage(where: Where) -> Storage:
 
 
 class MemoryStorage:
-    """Keeps copies in host memory, so that an accelerator needs no room for them."""
+    """Keeps copies in host memory, so that an accelerator needs no room for them.
+
+    The memory is a mapping of its own. Taken from the heap, it lies in the way of the training:
+    glibc then gives the top of the heap back to the system, and asks for it again, in every step,
+    which was measured to cost a small network on a CPU up to a fifth of its time.
+    """
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0, dtype=torch.uint8)
+        self._used = 0
 
     def reserve(self, size: int) -> None:
-        """Accept any size: running out of memory raises by itself, before anything changed."""
+        """Make sure that `size` bytes fit, before the first of them is kept."""
+        if size:
+            problem = f"expected {size / 2**20:.0f} MiB of memory for the snapshot, got none"
+            with _explained(problem, "free some or use snapshot='disk'"):
+                self._memory = torch.frombuffer(_mapping(size), dtype=torch.uint8)
 
     def keep(self, region: Region) -> PutBack:
         """Copy the bytes now; the returned call copies them back."""
-        copied = region.bytes().to("cpu", copy=True)
+        copied = self._memory[self._used : self._used + region.size]
+        copied.copy_(region.bytes())
+        self._used += region.size
         return lambda: region.bytes().copy_(copied)
 
     def close(self) -> None:
-        """Do nothing: the copies go with the calls that hold them."""
+        """Forget every copy."""
+        self._memory = torch.empty(0, dtype=torch.uint8)
+
+
+def _mapping(size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class DiskStorage:
@@ -137,8 +161,8 @@ class DiskStorage:
 
 
 @contextmanager
-def _explained(problem: str) -> Iterator[None]:
+def _explained(problem: str, advice: str = _ELSEWHERE) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SnapshotError(f"{problem} ({error.strerror}); {_ELSEWHERE}") from error
+        raise SnapshotError(f"{problem} ({error.strerror}); {advice}") from error

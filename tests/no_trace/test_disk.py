@@ -182,6 +182,22 @@ def test_a_full_disk_is_told_before_the_first_step_and_nothing_is_changed(
     assert files_below(own_tmp) == open_files_below(own_tmp) == []
 
 
+def test_memory_that_runs_out_is_told_before_the_first_step_and_nothing_is_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    training = Training()
+    before = training.witness()
+    with monkeypatch.context() as context:
+        context.setattr("mmap.mmap", none)
+        with pytest.raises(SnapshotError, match="snapshot='disk'"):
+            training.range_test("memory")
+    assert training.steps == 0
+    assert training.witness() == before
+
+
 @pytest.mark.parametrize("kind", ["missing", "a file", "not writable"])
 def test_a_directory_that_cannot_be_written_to_is_told_before_the_first_step(
     tmp_path: Path, kind: str
