@@ -68,7 +68,7 @@ def peers_of(model: nn.Module, per_update: int) -> Peers:
     """
     if not (dist.is_available() and dist.is_initialized()):
         return Alone()
-    from lrfinder._distributed import joint
+    from lrfinder._distributed.joint import joint
 
     return joint(model, per_update) or Alone()
 

@@ -68,12 +68,16 @@ class GradientStep:
         self._accumulation_steps = accumulation_steps
         self._clip_grad = clip_grad
         self._zero_grad = _zero_grad_of(optimizer)
+        self._batch: Any = None
 
     def __call__(self, batches: Iterator[Any]) -> StepOutcome:
         """Do one update."""
         self._zero_grad()
         if self._accumulation_steps == 1:
-            outcome = self._differentiate(next(batches))
+            # Held until the next one is there, as the variable of a for loop holds it. Freed
+            # sooner, it is more often glibc that trims the heap in every step.
+            self._batch = next(batches)
+            outcome = self._differentiate(self._batch)
         else:
             outcome = self._accumulate(list(islice(batches, self._accumulation_steps)))
         if self._clip_grad is not None:

@@ -27,7 +27,7 @@ _forkserver.set_forkserver_preload(
         "torch.distributed.fsdp",
         "torch.distributed.tensor.parallel",
         "lrfinder.suggestion",
-        "lrfinder._distributed",
+        "lrfinder._distributed.joint",
         "torch._dynamo",  # every optimizer imports it at its first step
         "tqdm.auto",
     ]

@@ -14,9 +14,9 @@ from torch.distributed import HashStore
 
 from lrfinder import InvalidInputError, SweepError
 from lrfinder._batches import OutOfDataError
-from lrfinder._board import Board
-from lrfinder._joint_reader import JointReader, Word
-from lrfinder._lookahead import Lookahead
+from lrfinder._distributed.board import Board
+from lrfinder._distributed.lookahead import Lookahead
+from lrfinder._distributed.reader import JointReader, Word
 
 
 class Ending:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lrfinder._exchange import Exchange
+from lrfinder._distributed.exchange import Exchange
 from lrfinder._readback import Scalar
 
 # Every process reads the step before the one that it has just sent: a fixed number of steps late,

@@ -14,11 +14,11 @@ from torch import nn
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
 from lrfinder._batches import OutOfDataError
-from lrfinder._board import Board
+from lrfinder._distributed.board import Board
+from lrfinder._distributed.exchange import begin_exchange
+from lrfinder._distributed.lookahead import AHEAD, Lookahead
+from lrfinder._distributed.reader import JointReader, Word
 from lrfinder._errors import SweepError
-from lrfinder._exchange import begin_exchange
-from lrfinder._joint_reader import JointReader, Word
-from lrfinder._lookahead import AHEAD, Lookahead
 from lrfinder._peers import OnStep
 from lrfinder._readback import Reader
 from lrfinder._sharding import copies_of_a_batch, group_of, groups_in_use

@@ -1,0 +1,58 @@
+"""Turns of the bare loop and of a range test, one after the other in one process.
+
+python tests/benchmarks/turns.py <workload> <finder> <rounds>
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from finders import quiet, range_test
+from workloads import TIMED
+
+
+def ratios(what: str, name: str, rounds: int, launches: int) -> list[tuple[float, float]]:
+    """Return the ratios of neighbouring turns, by the clock and by the processor.
+
+    They come from several processes: where the heap of a process happens to lie decides how often
+    its top is given back to the system, which makes either loop slower by up to a third.
+    """
+    command = [sys.executable, __file__, what, name, str(rounds)]
+    found = []
+    for _ in range(launches):
+        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found += [(clock, processor) for clock, processor in json.loads(answer)]
+    return found
+
+
+def _pairs(what: str, name: str, rounds: int) -> list[tuple[float, float]]:
+    workload = TIMED[what]()
+    with quiet():
+        turns = {"bare": workload.bare, "run": range_test(name, workload)}
+        for turn in turns.values():
+            turn()  # to warm up
+        pairs = []
+        for number in range(rounds):
+            order = ("bare", "run") if number % 2 else ("run", "bare")
+            taken = {which: _time(turns[which]) for which in order}
+            clock, processor = (taken["run"][i] / taken["bare"][i] for i in range(2))
+            pairs.append((clock, processor))
+    return pairs
+
+
+def _time(call: Callable[[], None]) -> tuple[float, float]:
+    gc.collect()
+    clock, processor = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.stdout.write(json.dumps(_pairs(sys.argv[1], sys.argv[2], int(sys.argv[3]))))

@@ -1,0 +1,86 @@
+"""What is trained while the clock runs, and the bare loop that everything is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+# So low that nothing diverges: every step of every finder is taken.
+START_LR, END_LR = 1e-7, 1e-4
+
+
+@dataclass
+class Workload:
+    """One training, and how many steps of it are measured."""
+
+    model: nn.Module
+    criterion: nn.Module
+    optimizer: torch.optim.Optimizer
+    loader: DataLoader[Any]
+    steps: int
+
+    def bare(self) -> None:
+        """Train as anybody would."""
+        batches = self._endless()
+        for _ in range(self.steps):
+            inputs, targets = next(batches)
+            self.optimizer.zero_grad()
+            loss = self.criterion(self.model(inputs), targets)
+            loss.backward()
+            self.optimizer.step()
+
+    def _endless(self) -> Iterator[Any]:
+        while True:
+            yield from self.loader
+
+
+def tiny(kind: type[torch.optim.Optimizer] = torch.optim.Adam, steps: int = 300) -> Workload:
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    return _classification(model, (64,), kind, steps)
+
+
+def lenet(steps: int = 100) -> Workload:
+    model = nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(400, 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Linear(84, 10),
+    )
+    return _classification(model, (1, 28, 28), torch.optim.Adam, steps)
+
+
+def large(steps: int = 4) -> Workload:
+    """64 million parameters; a plain step needs their gradients beside them, and little else."""
+    model = nn.Sequential(*(nn.Linear(4000, 4000, bias=False) for _ in range(4)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=START_LR)
+    data = TensorDataset(torch.randn(16, 4000), torch.randn(16, 4000))
+    return Workload(model, nn.MSELoss(), optimizer, DataLoader(data, 2), steps)
+
+
+def _classification(
+    model: nn.Module, shape: tuple[int, ...], kind: type[torch.optim.Optimizer], steps: int
+) -> Workload:
+    optimizer = kind(model.parameters(), lr=START_LR)  # type: ignore[call-arg]
+    data = TensorDataset(torch.randn(64 * 50, *shape), torch.randint(0, 10, (64 * 50,)))
+    loader = DataLoader(data, batch_size=64, shuffle=True)
+    return Workload(model, nn.CrossEntropyLoss(), optimizer, loader, steps)
+
+
+TIMED: dict[str, Callable[[], Workload]] = {
+    "64-32-10 MLP, Adam, 300 steps": tiny,
+    "the same, plain SGD": lambda: tiny(torch.optim.SGD),
+    "LeNet on 28x28, Adam, 100 steps": lenet,
+}
