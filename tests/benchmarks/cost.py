@@ -42,6 +42,10 @@ loader, forward, backward and step, by the clock: **median** of {rounds} pairs o
 
 {times}
 
+The LeNet's quartiles are wide because its tensors have the size at which glibc, in some processes
+and not in others, gives memory back to the system in every step: in the bare loop as in the range
+test.
+
 ## Memory, imports, waiting
 
 - Memory: peak above that of the bare loop, 64 million parameters, in units of the model's bytes.
