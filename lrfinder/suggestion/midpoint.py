@@ -20,10 +20,10 @@ def midpoint(curve: Curve) -> Reading:
         Half-maximum timing of a noisy edge; our own use.
     """
     descent = find_descent(curve)
-    at = descent.last_above(0.5)
+    lr = float(descent.lr[descent.last_above(0.5)])
     return Reading(
-        lr=float(descent.lr[at]),
-        max_lr=descent.minimum_lr,
+        lr=lr,
+        max_lr=descent.peak_lr(lr),
         why=(
             f"half of the fall from {descent.top:.3g} to {descent.loss[descent.minimum]:.3g} "
             "is done there"

@@ -18,12 +18,13 @@ def minimum(curve: Curve) -> Reading:
 
     References:
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
-        section 3.3: the rate where the curve turns is the upper bound of a cycle, a third or a
-        quarter of it the lower one.
+        section 3.3: the rate where the curve turns bounds a cycle from above, a third or a quarter
+        of it from below.
     """
     descent = find_descent(curve)
+    lr = descent.minimum_lr / _MARGIN
     return Reading(
-        lr=descent.minimum_lr / _MARGIN,
-        max_lr=descent.minimum_lr,
+        lr=lr,
+        max_lr=descent.peak_lr(lr),
         why=f"it is a quarter of {descent.minimum_lr:.1e}, where the loss is lowest",
     )

@@ -33,13 +33,13 @@ def steepest(curve: Curve) -> Reading:
         section 3.3, for the descent as the range of useful rates; the window is our own.
     """
     descent = find_descent(curve)
-    at = steepest_index(descent)
+    lr = float(descent.lr[steepest_index(descent)])
     return Reading(
-        lr=float(descent.lr[at]),
-        max_lr=float(descent.lr[descent.minimum]),
+        lr=lr,
+        max_lr=descent.peak_lr(lr),
         why=(
             f"the loss falls fastest there, on its way from {descent.top:.3g} to "
-            f"{descent.loss[descent.minimum]:.3g} at lr={descent.lr[descent.minimum]:.1e}"
+            f"{descent.loss[descent.minimum]:.3g} at lr={descent.minimum_lr:.1e}"
         ),
     )
 

@@ -118,13 +118,22 @@ def test_pure_noise_is_refused_nine_times_in_ten(points):
     assert refused >= 0.85 * 200  # 0.9 less three standard errors of 200 draws
 
 
-def test_the_midpoint_of_a_logistic_fall_is_its_centre_and_the_minimum_rule_a_quarter_of_it():
+def test_the_midpoint_of_a_logistic_fall_is_its_centre_and_the_minimum_rule_a_quarter():
     recorded = result(logistic(400, 1e-3))
     assert recorded.suggest("midpoint").lr == pytest.approx(1e-3, rel=0.1)
     minimum = recorded.suggest("minimum")
-    assert minimum.lr == pytest.approx(minimum.max_lr / 4)
     raw_minimum = recorded.lr[int(np.argmin(recorded.loss))]
-    assert minimum.max_lr == pytest.approx(raw_minimum, rel=0.3)
+    assert minimum.lr == pytest.approx(raw_minimum / 4, rel=0.3)
+
+
+@pytest.mark.parametrize("method", ["steepest", "midpoint", "minimum"])
+def test_the_peak_of_a_cycle_is_half_the_rate_with_the_lowest_loss_and_not_below_the_rate(method):
+    long_fall = result(logistic(400, 1e-3))
+    raw_minimum = long_fall.lr[int(np.argmin(long_fall.loss))]
+    assert long_fall.suggest(method).max_lr == pytest.approx(raw_minimum / 2, rel=0.3)
+    fell_at_once = result(np.where(np.arange(100) < 60, 2.3, 0.3) + 1e-3 * np.arange(100))
+    suggestion = fell_at_once.suggest(method)
+    assert suggestion.min_lr <= suggestion.lr <= suggestion.max_lr
 
 
 def test_a_quantity_to_be_maximised_is_read_upside_down_and_the_reason_says_so():
