@@ -166,24 +166,15 @@ def _fastai(workload: Workload) -> Callable[[], None]:
 
 
 def _lightning(workload: Workload) -> Callable[[], None]:
-    from lightning.pytorch import Trainer
     from lightning.pytorch.tuner import Tuner
 
-    from lrfinder.benchmark.peers.lightning import module_of
+    from lrfinder.benchmark.peers.lightning import module_of, trainer_in
 
     problem: Any = _Problem(workload)
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            trainer = Trainer(
-                accelerator="cpu",
-                default_root_dir=folder,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
-            found = Tuner(trainer).lr_find(
+            found = Tuner(trainer_in(folder)).lr_find(
                 module_of(problem),
                 workload.loader,
                 min_lr=START_LR,

@@ -26,6 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
+from workloads import lenet5
 
 from lrfinder import LRFinder
 from lrfinder._distributed.reader import Word
@@ -83,29 +84,11 @@ and puts it back in place: nothing is gathered.
 """
 
 
-def lenet() -> nn.Sequential:
-    """Return LeNet-5 with rectified units, for images of shape `(1, 28, 28)`."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(16 * 4 * 4, 120),
-        nn.ReLU(),
-        nn.Linear(120, 84),
-        nn.ReLU(),
-        nn.Linear(84, 10),
-    )
-
-
 def measure(rank: int, processes: int, file: str, rounds: int, answer: Any) -> None:
-    """Take turns in one of several processes; rank 0 sends how long they took, by their names."""
+    """Take turns in one of several processes; rank 0 sends the seconds of each."""
     torch.set_num_threads(1)
-    model: nn.Module = lenet()
+    torch.manual_seed(0)
+    model: nn.Module = lenet5(padding=0)
     if processes > 1:
         dist.init_process_group(
             "gloo", init_method=f"file://{file}", rank=rank, world_size=processes

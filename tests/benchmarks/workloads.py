@@ -45,21 +45,26 @@ def tiny(kind: type[torch.optim.Optimizer] = torch.optim.Adam, steps: int = 300)
 
 
 def lenet(steps: int = 100) -> Workload:
-    model = nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2),
+    return _classification(lenet5(padding=2), (1, 28, 28), torch.optim.Adam, steps)
+
+
+def lenet5(padding: int) -> nn.Sequential:
+    """LeNet-5 with rectified units for images of shape `(1, 28, 28)`, padded by 0 or 2."""
+    side = 4 + padding // 2
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=padding),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Conv2d(6, 16, 5),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(400, 120),
+        nn.Linear(16 * side**2, 120),
         nn.ReLU(),
         nn.Linear(120, 84),
         nn.ReLU(),
         nn.Linear(84, 10),
     )
-    return _classification(model, (1, 28, 28), torch.optim.Adam, steps)
 
 
 def large(steps: int = 4) -> Workload:

@@ -123,6 +123,16 @@ def test_a_column_without_samples_is_left_out_and_a_skipped_update_altogether():
     assert seen == [[[], []], [[[1.0, 5.0]]] * 2, [[], []], [[[3.0]]] * 2]
 
 
+@pytest.mark.parametrize("loss", [2.5, math.nan])
+def test_the_vector_of_a_device_is_the_one_of_the_host(monkeypatch, loss):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)  # needs a device
+    (reader,) = readers(1, columns=3)
+    word = Word(asked=1)
+    host = reader._vector([torch.tensor(loss), 4.0], [8.0, 2.0], word)
+    device = reader._vector_on_device([torch.tensor(loss), 4.0, 0.0], [8.0, 2.0, 0.0], word)
+    torch.testing.assert_close(device, host, rtol=0, atol=0, equal_nan=True)
+
+
 def test_every_reader_hears_how_many_have_said_what_about_which_update():
     heard = []
     both = readers(2, 1, hear=lambda *told: heard.append(told), words=[Word(asked=1), Word()])

@@ -1,4 +1,4 @@
-"""A snapshot on disk: nothing is left there, and what cannot be stored is refused in time."""
+"""Where a snapshot is kept: nothing is left on disk, what does not fit is refused in time."""
 
 import errno
 import os

@@ -40,19 +40,23 @@ def lightning(problem: Problem) -> dict[str, float]:
         RuntimeError: it suggests nothing.
     """
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        trainer = Trainer(
-            accelerator="cpu",
-            default_root_dir=folder,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        finder = Tuner(trainer).lr_find(module_of(problem), problem.train_loader)
+        finder = Tuner(trainer_in(folder)).lr_find(module_of(problem), problem.train_loader)
         lr = finder.suggestion() if finder is not None else None
     if lr is None:
         raise RuntimeError("Lightning has too few finite losses for a suggestion")
     return {"Lightning": float(lr)}
+
+
+def trainer_in(folder: str) -> Trainer:
+    """Return a trainer on the CPU that writes nothing but what it keeps in a folder meanwhile."""
+    return Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
 
 
 def module_of(problem: Problem) -> LightningModule:
