@@ -25,11 +25,11 @@ from lrfinder._errors import (
     SweepError,
 )
 from lrfinder._finder import LRFinder
-from lrfinder._plot import plot
-from lrfinder._recommend import Recommendation
+from lrfinder._plotting.curves import plot
+from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
-from lrfinder._snapshot import preserve_state
-from lrfinder._stopping import StopReason
+from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._sweep.stopping import StopReason
 from lrfinder._version import __version__
 from lrfinder.suggestion import Confidence, Diagnosis, Finding, Suggestion, diagnose
 

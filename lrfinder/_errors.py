@@ -14,6 +14,11 @@ LRFinderWarning (a UserWarning): the sweep worked, but its reader should know so
 ```
 """
 
+from __future__ import annotations
+
+import inspect
+import warnings
+
 
 class LRFinderError(Exception):
     """Base of every error that this library raises on purpose.
@@ -140,3 +145,21 @@ class LRFinderWarning(UserWarning):
         >>> import warnings
         >>> warnings.simplefilter("error", LRFinderWarning)  # for those who want to stop there
     """
+
+
+def warn(message: str) -> None:
+    """Issue an `LRFinderWarning` that points at the line outside this package that led here."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "lrfinder":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, LRFinderWarning, stacklevel=level)
+
+
+def missing_extra(package: str, extra: str) -> MissingExtraError:
+    """Return the error that says how to install an optional package.
+
+    Args:
+        package: name under which it is imported.
+        extra: the extra of this library that installs it.
+    """
+    return MissingExtraError(f'{package} is not installed; run `pip install "lrfinder[{extra}]"`')

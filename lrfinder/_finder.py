@@ -10,34 +10,34 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from lrfinder._accelerate import preparation_of
-from lrfinder._checks import (
+from lrfinder._distributed.accelerate import preparation_of
+from lrfinder._distributed.sharding import compute_device, is_spread
+from lrfinder._errors import InvalidInputError, NoResultError
+from lrfinder._recommend.length import length_exponent
+from lrfinder._recommend.recommendation import Recommendation, make_plan, recommend, shows_descent
+from lrfinder._recommend.trials import TrialWatch
+from lrfinder._result import RangeTestResult
+from lrfinder._snapshot.snapshot import Snapshot
+from lrfinder._snapshot.storage import Where
+from lrfinder._sweep.checks import (
     check_alone,
     check_clip_grad,
     check_count,
     check_model_and_optimizer,
 )
-from lrfinder._errors import InvalidInputError, NoResultError
-from lrfinder._group_rates import Bound, GroupRates, constant_rates, group_rates
-from lrfinder._length import length_exponent
-from lrfinder._loss import Criterion, LossFunction, TrainingStep
-from lrfinder._open_range import Range, closed_range
-from lrfinder._peers import OnStep, Peers, peers_of
-from lrfinder._progress import Progress
-from lrfinder._range_test import RangeTest
-from lrfinder._recommend import Recommendation, make_plan, recommend, shows_descent
-from lrfinder._result import RangeTestResult
-from lrfinder._schedule import StepMode, check_num_iter
-from lrfinder._session import Session
-from lrfinder._sharding import compute_device, is_spread
-from lrfinder._smoothing import check_smooth_f
-from lrfinder._snapshot import Snapshot
-from lrfinder._step import ClipGrad, Step, make_step
-from lrfinder._stopping import check_diverge_th
-from lrfinder._storage import Where
-from lrfinder._trials import TrialWatch
-from lrfinder._user_step import UserStep
-from lrfinder._validation import Validation
+from lrfinder._sweep.communicator import OnStep, Peers, peers_of
+from lrfinder._sweep.grid import StepMode, check_num_iter
+from lrfinder._sweep.group_rates import Bound, GroupRates, constant_rates, group_rates
+from lrfinder._sweep.loss import Criterion, LossFunction, TrainingStep
+from lrfinder._sweep.open_range import Range, closed_range
+from lrfinder._sweep.progress import Progress
+from lrfinder._sweep.range_test import RangeTest
+from lrfinder._sweep.session import Session
+from lrfinder._sweep.smoothing import check_smooth_f
+from lrfinder._sweep.step import ClipGrad, Step, make_step
+from lrfinder._sweep.stopping import check_diverge_th
+from lrfinder._sweep.update_step import UserStep
+from lrfinder._sweep.validation import Validation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._schedule import StepMode
-from lrfinder._smoothing import ema
-from lrfinder._stopping import StopReason
+from lrfinder._sweep.grid import StepMode
+from lrfinder._sweep.smoothing import ema
+from lrfinder._sweep.stopping import StopReason
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +99,7 @@ class RangeTestResult:
         return f"RangeTestResult({len(self)} steps{swept}, {self.stop_reason.value})"
 
     def _repr_html_(self) -> str:
-        from lrfinder._html import result_html
+        from lrfinder._plotting.notebook import result_html
 
         return result_html(self)
 
@@ -196,7 +196,7 @@ class RangeTestResult:
         suggestion: Suggestion | None = None,
     ) -> Axes:
         """Draw the curve and return the Axes, never shown; `lrfinder.plot` tells the arguments."""
-        from lrfinder._plot import plot
+        from lrfinder._plotting.curves import plot
 
         return plot(
             self,
@@ -210,7 +210,7 @@ class RangeTestResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return every number as plain lists and strings, with a format version."""
-        from lrfinder._export import to_dict
+        from lrfinder._export.json import to_dict
 
         return to_dict(self)
 
@@ -221,7 +221,7 @@ class RangeTestResult:
             path: file to write; it is replaced as a whole or not at all. In a process group rank
                 0 alone writes it.
         """
-        from lrfinder._export import save
+        from lrfinder._export.json import save
 
         save(self, path)
 
@@ -232,7 +232,7 @@ class RangeTestResult:
             path: file to write; it is replaced as a whole or not at all. In a process group rank
                 0 alone writes it.
         """
-        from lrfinder._tables import to_csv
+        from lrfinder._export.table import to_csv
 
         to_csv(self, path)
 
@@ -242,7 +242,7 @@ class RangeTestResult:
         Raises:
             MissingExtraError: if pandas is not installed.
         """
-        from lrfinder._tables import to_frame
+        from lrfinder._export.table import to_frame
 
         return to_frame(self)
 
@@ -255,7 +255,7 @@ class RangeTestResult:
             writer: a `torch.utils.tensorboard.SummaryWriter`; it stays open.
             tag: what the names of the entries begin with.
         """
-        from lrfinder._tensorboard import to_tensorboard
+        from lrfinder._export.tensorboard import to_tensorboard
 
         to_tensorboard(self, writer, tag)
 
@@ -270,6 +270,6 @@ class RangeTestResult:
             ResultFileError: if the file is truncated, of another format version, or not ours.
             OSError: if it cannot be read at all.
         """
-        from lrfinder._export import load
+        from lrfinder._export.json import load
 
         return load(path)

@@ -12,7 +12,8 @@ import torch
 from packaging.requirements import Requirement
 
 import lrfinder
-from lrfinder import LRFinder, _demo
+from lrfinder import LRFinder
+from lrfinder.cli import demo_task
 
 ROOT = Path(__file__).parent.parent
 
@@ -96,7 +97,7 @@ def test_a_wheel_carries_the_licence_and_the_command(wheel):
 def test_the_readmes_example_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (example,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
-    task = _demo.build("digits", "sgd")
+    task = demo_task.build("digits", "sgd")
     scope = task._asdict()
     exec(compile(example, "README.md", "exec"), scope)
     assert (tmp_path / "curve.png").stat().st_size > 1000

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from lrfinder._batches import OutOfDataError
+from lrfinder._sweep.batches import OutOfDataError
 
 # Updates whose batches are held. An update is announced with the one before the last, whose word
 # is read when the last is done: two updates later.

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lrfinder._plot_lines import Array, training_line
-from lrfinder._plot_marks import BLUE, GREEN, VERMILLION, draw_line
+from lrfinder._plotting.lines import Array, training_line
+from lrfinder._plotting.marks import BLUE, GREEN, VERMILLION, draw_line
 from lrfinder.benchmark._score import Bench, Score
 from lrfinder.benchmark._task import SCHEDULES
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lrfinder import __version__
 from lrfinder._errors import InvalidInputError
-from lrfinder._export import write_whole
+from lrfinder._export.json import write_whole
 from lrfinder.benchmark._leave_one_out import leave_one_out
 from lrfinder.benchmark._measure import SEEDS, SWEEPS
 from lrfinder.benchmark._pictures import draw_excess, draw_task

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lrfinder import RangeTestResult, StopReason
-from lrfinder._export import write_whole
-from lrfinder._schedule import ladder
+from lrfinder._export.json import write_whole
+from lrfinder._sweep.grid import ladder
 from lrfinder.benchmark._finders import Answer
 
 BySeed = dict[str, Any]

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 
-from lrfinder._param_groups import group_ratios, learning_rates
+from lrfinder._sweep.param_groups import group_ratios, learning_rates
 
 Pair = tuple[Any, Any]
 Schedule = Literal["constant", "onecycle"]

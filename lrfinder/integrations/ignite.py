@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from lrfinder._extras import missing_extra
+from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
 
 try:

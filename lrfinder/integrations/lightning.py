@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from lrfinder._errors import InvalidInputError, NoResultError
-from lrfinder._extras import missing_extra
+from lrfinder._errors import InvalidInputError, NoResultError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._result import RangeTestResult
-from lrfinder._snapshot import preserve_state
+from lrfinder._snapshot.snapshot import preserve_state
 
 try:
     from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer

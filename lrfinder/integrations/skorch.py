@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lrfinder._extras import missing_extra
+from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
-from lrfinder._param_groups import learning_rates
 from lrfinder._result import RangeTestResult
-from lrfinder._snapshot import preserve_state
+from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._sweep.param_groups import learning_rates
 
 try:
     from sklearn.base import clone  # type: ignore[import-untyped]

@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder._errors import InvalidInputError
-from lrfinder._extras import missing_extra
+from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
-from lrfinder._param_groups import learning_rates
 from lrfinder._result import RangeTestResult
-from lrfinder._snapshot import preserve_state
+from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._sweep.param_groups import learning_rates
 
 try:
     from transformers import Trainer

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lrfinder import schedules
-from lrfinder._commands.errors import CommandError, UsageError
 from lrfinder._errors import InvalidInputError
+from lrfinder.cli.errors import CommandError, UsageError
 from lrfinder.schedules._simulate import Schedule
 from lrfinder.schedules._sizes import resolve_total_steps
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.checks import check_count
 from lrfinder.schedules._groups import floor, group_rates, require_one_floor, starting_at
 from lrfinder.schedules._sizes import resolve_total_steps
 from lrfinder.suggestion._suggestion import Suggestion

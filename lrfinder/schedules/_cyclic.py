@@ -7,8 +7,8 @@ from typing import Literal
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR
 
-from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.checks import check_count
 from lrfinder.schedules._groups import fraction, group_rates, positive, starting_at
 from lrfinder.schedules._momentum import cycled_momentum
 from lrfinder.schedules._sizes import require_shorter, resolve_total_steps

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._param_groups import group_ratios, learning_rates, set_learning_rates
+from lrfinder._sweep.param_groups import group_ratios, learning_rates, set_learning_rates
 from lrfinder.suggestion._suggestion import Suggestion
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.checks import check_count
 from lrfinder.schedules._groups import floor, group_rates, starting_at
 from lrfinder.suggestion._suggestion import Suggestion
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._plot_marks import COLOURS
+from lrfinder._plotting.marks import COLOURS
 from lrfinder.schedules._simulate import Schedule, rates
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lrfinder._checks import check_count
+from lrfinder._sweep.checks import check_count
 from lrfinder.schedules._groups import floor, group_rates, positive, starting_at
 from lrfinder.schedules._sizes import require_shorter, resolve_total_steps
 from lrfinder.suggestion._suggestion import Suggestion

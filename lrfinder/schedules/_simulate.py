@@ -10,9 +10,9 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
-from lrfinder._param_groups import learning_rates
+from lrfinder._sweep.checks import check_count
+from lrfinder._sweep.param_groups import learning_rates
 
 Schedule = Callable[[Optimizer], LRScheduler]
 

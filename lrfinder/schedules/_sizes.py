@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.checks import check_count
 
 # Below float32's spacing relative to the first rate, a step that once moved a weight by its own
 # size no longer changes it: training is over, whatever the loop does.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import StepLR
 
-from lrfinder._checks import check_count
+from lrfinder._sweep.checks import check_count
 from lrfinder.schedules._groups import fraction, group_rates, starting_at
 from lrfinder.schedules._sizes import (
     require_not_ended,

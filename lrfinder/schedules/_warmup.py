@@ -15,9 +15,9 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
-from lrfinder._param_groups import learning_rates
+from lrfinder._sweep.checks import check_count
+from lrfinder._sweep.param_groups import learning_rates
 from lrfinder.schedules._groups import fraction, group_rates, set_starting_rates, starting_at
 from lrfinder.schedules._sizes import require_shorter, resolve_total_steps
 from lrfinder.suggestion._suggestion import Suggestion

@@ -10,8 +10,8 @@ from typing import Literal
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lrfinder._checks import check_count
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.checks import check_count
 from lrfinder.schedules._groups import floor, group_rates, starting_at
 from lrfinder.schedules._sizes import resolve_total_steps
 from lrfinder.suggestion._suggestion import Suggestion

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from lrfinder._errors import NoSuggestionError
 from lrfinder._result import Curve
-from lrfinder._smoothing import gaussian_smooth
-from lrfinder._stopping import RESOLUTION
+from lrfinder._sweep.smoothing import gaussian_smooth
+from lrfinder._sweep.stopping import RESOLUTION
 
 Array = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lrfinder._errors import NoSuggestionError
 from lrfinder._result import Curve, RangeTestResult
-from lrfinder._stopping import StopReason
+from lrfinder._sweep.stopping import StopReason
 from lrfinder.suggestion._descent import Descent, find_descent
 
 # A descent over fewer steps than this is told by a handful of batches.

@@ -62,7 +62,7 @@ class Suggestion:
         return f"lr={self.lr:.2e} ({self.method}): {self.why}"
 
     def _repr_html_(self) -> str:
-        from lrfinder._html import suggestion_html
+        from lrfinder._plotting.notebook import suggestion_html
 
         return suggestion_html(self)
 
@@ -78,7 +78,7 @@ class Suggestion:
         Raises:
             InvalidInputError: if the number of groups differs.
         """
-        from lrfinder._param_groups import set_learning_rates
+        from lrfinder._sweep.param_groups import set_learning_rates
 
         groups = len(optimizer.param_groups)
         if groups != len(self.lrs):
@@ -90,8 +90,8 @@ class Suggestion:
         set_learning_rates(optimizer, self.lrs)
 
     def _check_batch_size(self, batch_size: int | None) -> None:
-        from lrfinder._rank import leads_group
-        from lrfinder._warn import warn
+        from lrfinder._distributed.rank import leads_group
+        from lrfinder._errors import warn
 
         is_other = None not in (batch_size, self.batch_size) and batch_size != self.batch_size
         if is_other and leads_group():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lrfinder._result import Curve
-from lrfinder._smoothing import gaussian_slope
+from lrfinder._sweep.smoothing import gaussian_slope
 from lrfinder.suggestion._descent import Descent, find_descent
 from lrfinder.suggestion._rule import Reading
 

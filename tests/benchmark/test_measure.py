@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from benchmark_tasks import LINE
 
 from lrfinder import LRFinder, RangeTestResult, StopReason
 from lrfinder.benchmark import _measure
 from lrfinder.benchmark._finders import FINDERS, Answer, Finder
 from lrfinder.benchmark._measure import SEEDS, SWEEPS, measure
 from lrfinder.benchmark._stored import Stored
+from tests.benchmark.benchmark_tasks import LINE
 
 
 def train(problem, steps):

@@ -3,9 +3,9 @@
 import importlib
 
 import pytest
-from benchmark_tasks import LINE
 
 from lrfinder.benchmark._finders import FINDERS
+from tests.benchmark.benchmark_tasks import LINE
 
 PEERS = [finder for finder in FINDERS if finder.package != "lrfinder"]
 

@@ -94,7 +94,7 @@ class _Arrived:
 
 def _late(_: torch.device) -> Any:
     """Return the reader of an accelerator, with a copy that needs none."""
-    from lrfinder._readback import DelayedReader
+    from lrfinder._sweep.readback import DelayedReader
 
     return DelayedReader(lambda scalars: (torch.stack(list(scalars)).double(), _Arrived()))
 
@@ -102,9 +102,9 @@ def _late(_: torch.device) -> Any:
 def _reads(name: str) -> float:
     counts = []
     if name == "lrfinder":
-        import lrfinder._peers
+        import lrfinder._sweep.communicator
 
-        lrfinder._peers.reader_for = _late
+        lrfinder._sweep.communicator.reader_for = _late
     for steps in (10, 30):
         run = range_test(name, tiny(torch.optim.SGD, steps))
         with quiet(), _CountReads() as counter:

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from workloads import lenet5
 
 from lrfinder import LRFinder
-from lrfinder._distributed.reader import Word
+from lrfinder._distributed.mean_reader import Word
 
 STEPS = 100
 BATCH = 64

@@ -16,7 +16,7 @@ import time
 import torch
 
 from lrfinder import LRFinder
-from lrfinder._demo import build
+from lrfinder.cli.demo_task import build
 
 ROUNDS = 9
 LIMIT = 1.5

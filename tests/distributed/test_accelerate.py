@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from distributed_world import Shard, network, run, same, size
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder import InvalidInputError, LRFinder
+from tests.distributed.helpers import Shard, network, run, same, size
 
 accelerate = pytest.importorskip("accelerate")
 

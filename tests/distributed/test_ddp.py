@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from distributed_world import (
+from torch import nn
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from lrfinder import LRFinder, LRFinderWarning, StopReason
+from tests.distributed.helpers import (
     Shard,
     everything,
     in_parallel,
@@ -22,10 +26,6 @@ from distributed_world import (
     train,
     trained,
 )
-from torch import nn
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-
-from lrfinder import LRFinder, LRFinderWarning, StopReason
 
 MSE = nn.MSELoss()
 

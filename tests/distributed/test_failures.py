@@ -7,7 +7,10 @@ import warnings
 
 import pytest
 import torch
-from distributed_world import (
+from torch import nn
+
+from lrfinder import LRFinder, StopReason, SweepError
+from tests.distributed.helpers import (
     Raised,
     Shard,
     everything,
@@ -20,9 +23,6 @@ from distributed_world import (
     train,
     trained,
 )
-from torch import nn
-
-from lrfinder import LRFinder, StopReason, SweepError
 
 BAD = 1  # the rank on which things go wrong
 MSE = nn.MSELoss()

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from distributed_world import Shard, everything, network, rank, run, same, size
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from lrfinder import LRFinder, RangeTestResult
+from tests.distributed.helpers import Shard, everything, network, rank, run, same, size
 
 MSE = nn.MSELoss()
 

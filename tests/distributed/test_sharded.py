@@ -6,7 +6,18 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from distributed_world import (
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    RowwiseParallel,
+    parallelize_module,
+)
+
+from lrfinder import LRFinder, SweepError, preserve_state
+from lrfinder._distributed.sharding import compute_device, is_spread
+from tests.distributed.helpers import (
     Raised,
     Shard,
     everything,
@@ -18,17 +29,6 @@ from distributed_world import (
     train,
     trained,
 )
-from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor.parallel import (
-    ColwiseParallel,
-    RowwiseParallel,
-    parallelize_module,
-)
-
-from lrfinder import LRFinder, SweepError, preserve_state
-from lrfinder._sharding import compute_device, is_spread
 
 MSE = nn.MSELoss()
 PLAN = {"0": ColwiseParallel(), "2": RowwiseParallel()}

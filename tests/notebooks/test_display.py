@@ -8,7 +8,8 @@ pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 
 from nbformat.v4 import new_code_cell, new_notebook
-from notebook_kernel import run
+
+from tests.notebooks.helpers import run
 
 CODE = """
 import warnings

@@ -14,7 +14,8 @@ pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 
 import nbformat
-from notebook_kernel import run
+
+from tests.notebooks.helpers import run
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

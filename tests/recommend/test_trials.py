@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrfinder._length import length_exponent, length_scale
-from lrfinder._recommend import make_plan
-from lrfinder._stopping import StopReason
-from lrfinder._trials import FACTOR, Trial, TrialWatch, climb, tail_mean, vertex
+from lrfinder._recommend.length import length_exponent, length_scale
+from lrfinder._recommend.recommendation import make_plan
+from lrfinder._recommend.trials import FACTOR, Trial, TrialWatch, climb, tail_mean, vertex
+from lrfinder._sweep.stopping import StopReason
 
 
 class World:

@@ -9,7 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule_cases import (
+from torch.optim import lr_scheduler
+
+from lrfinder import schedules
+from tests.schedules.helpers import (
     ALL,
     CASES,
     LR,
@@ -23,9 +26,6 @@ from schedule_cases import (
     tensor_optimizer,
     training_rates,
 )
-from torch.optim import lr_scheduler
-
-from lrfinder import schedules
 
 EVEN = [(name, "one group") for name in ALL]
 UNEVEN = [(name, groups) for name, case in ALL.items() if case.uneven for groups in RATIOS]

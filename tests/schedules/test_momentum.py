@@ -6,9 +6,9 @@ import copy
 
 import pytest
 import torch
-from schedule_cases import T, optimizer_with, suggestion, triangle
 
 from lrfinder import schedules
+from tests.schedules.helpers import T, optimizer_with, suggestion, triangle
 
 
 def cyclic(optimizer):

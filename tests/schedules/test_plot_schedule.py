@@ -9,9 +9,16 @@ import sys
 import matplotlib as mpl
 import pytest
 import torch
-from schedule_cases import ALL, T, optimizer_with, suggestion, tensor_optimizer, training_rates
 
 from lrfinder import InvalidInputError, schedules
+from tests.schedules.helpers import (
+    ALL,
+    T,
+    optimizer_with,
+    suggestion,
+    tensor_optimizer,
+    training_rates,
+)
 
 mpl.use("Agg")
 

@@ -7,11 +7,11 @@ import copy
 
 import pytest
 import torch
-from schedule_cases import MAX_LR, optimizer_with, suggestion, tensor_optimizer
 from torch.optim import lr_scheduler
 
 from lrfinder import InvalidInputError
 from lrfinder import schedules as s
+from tests.schedules.helpers import MAX_LR, optimizer_with, suggestion, tensor_optimizer
 
 
 def state(optimizer):

@@ -6,9 +6,9 @@ import io
 
 import pytest
 import torch
-from schedule_cases import ALL, T, W, optimizer_with, suggestion, training_rates
 
 from lrfinder import schedules
+from tests.schedules.helpers import ALL, T, W, optimizer_with, suggestion, training_rates
 
 RATIOS = (1.0, 0.1)
 

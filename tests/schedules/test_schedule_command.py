@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 from matplotlib.figure import Figure
-from schedule_cases import optimizer_with
 
 from lrfinder import schedules
 from lrfinder.cli import main
+from tests.schedules.helpers import optimizer_with
 
 EVERY = (
     "constant cosine cosine_warm_restarts cyclic exponential multistep one_cycle polynomial step "

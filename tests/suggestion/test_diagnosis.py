@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from suggestion_curves import logistic, result
 
 from lrfinder import StopReason
 from lrfinder.suggestion import Confidence, Diagnosis, diagnose
+from tests.suggestion.helpers import logistic, result
 
 
 def found(curve):

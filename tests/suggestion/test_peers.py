@@ -5,12 +5,12 @@ import json
 
 import numpy as np
 import pytest
-from peers_replayed import EXPECTED, FOLDER, LIBRARIES, constructed
-from suggestion_curves import result
 
 from lrfinder import NoSuggestionError, RangeTestResult
 from lrfinder.suggestion import METHODS
 from lrfinder.suggestion.peers import PEER_RULES
+from tests.suggestion.helpers import result
+from tests.suggestion.peers_replayed import EXPECTED, FOLDER, LIBRARIES, constructed
 
 RECORDED = json.loads(EXPECTED.read_text())
 every_rule = pytest.mark.parametrize("rule", PEER_RULES)

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from suggestion_curves import logistic, result
+
+from tests.suggestion.helpers import logistic, result
 
 
 def test_repeats_give_the_geometric_mean_and_the_interval_of_their_own_answers():

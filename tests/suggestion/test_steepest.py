@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from suggestion_curves import logistic, result
 
 from lrfinder import NoSuggestionError
+from tests.suggestion.helpers import logistic, result
 
 
 @pytest.mark.parametrize("centre", [1e-5, 1e-3, 3e-2])
@@ -76,7 +76,7 @@ def test_nan_in_the_middle_is_bridged_and_infinity_at_the_end_is_cut():
 
 def test_a_causal_average_would_have_answered_several_times_too_high():
     """The fault this rule avoids: the peers take the slope of an average that lags."""
-    from lrfinder._smoothing import ema
+    from lrfinder._sweep.smoothing import ema
 
     loss = logistic(100, 1e-3, explode_at=5.0)
     lagged = np.gradient(np.array(ema(loss, 0.05)))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lrfinder._errors import NoSuggestionError
 from lrfinder._result import Curve
-from lrfinder._smoothing import ema
+from lrfinder._sweep.smoothing import ema
 from lrfinder.suggestion._rule import Reading
 
 Array = npt.NDArray[np.float64]

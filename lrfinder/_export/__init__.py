@@ -1,0 +1,1 @@
+"""Results as files: JSON, CSV, data frames, TensorBoard."""

@@ -1,0 +1,1 @@
+"""Short trials that choose a learning rate."""

@@ -1,0 +1,158 @@
+"""Tensors as memory: which bytes they occupy, each of them once, and the flags beside the bytes.
+
+Bytes instead of values keep every kind of number as it is (NaN payloads, half and eighth
+precision, complex, quantized), and memory that several tensors share is met once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lrfinder._snapshot.containers import PutBack
+
+_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+
+
+class Region(NamedTuple):
+    """A run of bytes in the memory of one storage.
+
+    Attributes:
+        storage: owns the memory; held, so that it is not freed meanwhile.
+        start: first byte.
+        end: the byte after the last one.
+    """
+
+    storage: torch.UntypedStorage
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self.end - self.start
+
+    def bytes(self) -> Tensor:
+        """Return a tensor of bytes in that very memory, shape `(size,)`."""
+        flat = torch.empty(0, dtype=torch.uint8, device=self.storage.device)
+        return flat.set_(self.storage, self.start, (self.size,), (1,))
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Tell whether there are values to keep: not in an empty tensor, nor where memory is freed."""
+    return tensor.layout != torch.strided or (
+        tensor.numel() > 0 and tensor.untyped_storage().data_ptr() != 0
+    )
+
+
+def is_in_one_piece(tensor: Tensor) -> bool:
+    """Tell whether the tensor fills its memory from its first to its last byte."""
+    return tensor.layout == torch.strided and _extent(tensor) <= _written_once(tensor).numel()
+
+
+def regions(tensors: Iterable[Tensor]) -> Iterator[Region]:
+    """Return the memory of tensors that lie in one piece each, every byte once.
+
+    Args:
+        tensors: any shapes, with values; they may overlap, as tied weights and views do.
+    """
+    storages: dict[tuple[torch.device, int], torch.UntypedStorage] = {}
+    spans: dict[tuple[torch.device, int], list[tuple[int, int]]] = {}
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        place = (tensor.device, storage.data_ptr())
+        # Storages that other libraries made may begin alike and end elsewhere.
+        storages[place] = max(storage, storages.get(place, storage), key=len)
+        start = int(tensor.storage_offset()) * tensor.element_size()
+        spans.setdefault(place, []).append((start, start + _extent(tensor) * tensor.element_size()))
+    for place, storage in storages.items():
+        for start, end in _merged(spans[place]):
+            yield Region(storage, start, end)
+
+
+def capture_flags(tensor: Tensor) -> PutBack:
+    """Return a call that puts back what a leaf tensor has beside its values.
+
+    That is its memory, should `tensor.data` have been replaced, `requires_grad`, the gradient
+    object (None stays None) and hooks.
+    """
+    values, requires_grad, grad = tensor.detach(), tensor.requires_grad, tensor.grad
+    hooks = {name: dict(getattr(tensor, name, None) or {}) for name in _HOOKS}
+
+    def put_back() -> None:
+        if not _same_memory(tensor, values):
+            tensor.data = values
+        if tensor.requires_grad != requires_grad:
+            tensor.requires_grad_(requires_grad)
+        if tensor.grad is not grad:
+            tensor.grad = grad
+        for name, before in hooks.items():
+            _put_hooks_back(getattr(tensor, name, None), before)
+        if not tensor.is_inference():
+            # The values are about to be written behind autograd's back: tell it.
+            torch.autograd.graph.increment_version(tensor)
+
+    return put_back
+
+
+def capture_values(tensor: Tensor) -> PutBack:
+    """Return a call that puts back the values of a tensor that does not lie in one piece.
+
+    Such as a sparse one, or every other column of a matrix. Its copy is in host memory.
+    """
+    copied = _written_once(tensor.detach()).to("cpu", copy=True)
+
+    def put_back() -> None:
+        with torch.inference_mode() if tensor.is_inference() else torch.no_grad():
+            _written_once(tensor).copy_(copied)
+
+    return put_back
+
+
+def _put_hooks_back(
+    hooks: dict[int, Callable[..., object]] | None, before: dict[int, Callable[..., object]]
+) -> None:
+    if hooks is not None:
+        hooks.clear()
+        hooks.update(before)
+
+
+def _same_memory(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two tensors are views of the same values; unknown counts as no."""
+    if one.layout != torch.strided or one.layout != other.layout or one.dtype != other.dtype:
+        return False
+    if one.shape != other.shape or one.stride() != other.stride() or one.device != other.device:
+        return False
+    return one.data_ptr() == other.data_ptr()
+
+
+def _extent(tensor: Tensor) -> int:
+    """Return the number of elements from the first one in memory to the last one."""
+    return 1 + sum(
+        (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+
+
+def _written_once(tensor: Tensor) -> Tensor:
+    """Return a view without the dimensions along which an expanded tensor repeats itself."""
+    if tensor.layout != torch.strided or 0 not in tensor.stride():
+        return tensor
+    for dim, stride in enumerate(tensor.stride()):
+        if stride == 0:
+            tensor = tensor.narrow(dim, 0, 1)
+    return tensor
+
+
+def _merged(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Join spans that overlap or touch."""
+    spans = sorted(spans)
+    start, end = spans[0]
+    for next_start, next_end in spans[1:]:
+        if next_start > end:
+            yield start, end
+            start = next_start
+        end = max(end, next_end)
+    yield start, end

@@ -1,0 +1,1 @@
+"""The range-test loop: rates in, losses out."""

@@ -1,0 +1,113 @@
+"""When a sweep is over: losses in, a reason out."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from enum import Enum
+from typing import Protocol
+
+from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.smoothing import ema_step
+
+# Mean absolute difference of two draws of a normal variable is 2 / sqrt(pi) standard deviations.
+_SIGMA_PER_DIFFERENCE = math.sqrt(math.pi) / 2
+# A fall smaller than this many standard deviations of the noise is not a descent to compare with.
+_NOISE_FLOOR = 4.0
+# The noise is read at least this often before it counts as known.
+_NOISE_STEPS = 10
+# Nor is a fall that a float32 loss can barely show: 8 of its units in the last place.
+RESOLUTION = 2.0**-20
+
+
+class StopReason(str, Enum):
+    """Why a sweep ended; `sentence` says it in words.
+
+    Example:
+        >>> StopReason("diverged").sentence
+        'The loss rose far above its best value.'
+    """
+
+    COMPLETED = "completed"
+    DIVERGED = "diverged"
+    NON_FINITE = "non-finite loss"
+    OUT_OF_DATA = "out of data"
+    CALLBACK = "ended by on_step"
+    ALL_SKIPPED = "every step skipped"
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in words."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    StopReason.COMPLETED: "Every rate of the ladder was used.",
+    StopReason.DIVERGED: "The loss rose far above its best value.",
+    StopReason.NON_FINITE: "The loss became infinite or NaN.",
+    StopReason.OUT_OF_DATA: "The loader ended and cannot be started again.",
+    StopReason.CALLBACK: "The on_step callback asked to stop.",
+    StopReason.ALL_SKIPPED: "The gradient scaler skipped step after step.",
+}
+
+
+def check_diverge_th(diverge_th: float) -> None:
+    """Refuse a divergence threshold that is not above 1."""
+    if not diverge_th > 1:
+        raise InvalidInputError(
+            f"expected diverge_th > 1, got {diverge_th!r}; 5 is a good start, math.inf never stops"
+        )
+
+
+class Watch(Protocol):
+    """Tells at each loss whether a run is over."""
+
+    def update(self, loss: float) -> StopReason | None:
+        """Take the loss of one step in; return the reason to stop, or None to go on."""
+
+
+class DivergenceWatch:
+    """Tells at each loss whether the sweep is over.
+
+    The rise above the best smoothed loss is compared with the fall from the first loss to the
+    best, or with the noise where there was no fall. A comparison with the best loss itself would
+    stop at once on losses near or below zero, and would change when a constant is added. The
+    median of the last three losses is what is smoothed, so that one odd batch counts for nothing.
+
+    Args:
+        smooth_f: weight of a new loss in the smoothed one, in [0, 1).
+        diverge_th: stop when the loss has risen by `diverge_th - 1` times the fall, > 1.
+    """
+
+    def __init__(self, smooth_f: float, diverge_th: float) -> None:
+        self._smooth_f = smooth_f
+        self._times = diverge_th - 1
+        self._count = 0
+        self._recent: deque[float] = deque(maxlen=3)
+        self._first = self._best = 0.0
+        self._smoothed: float | None = None
+        self._differences = 0.0
+        self._noise = 0.0
+
+    def update(self, loss: float) -> StopReason | None:
+        """Take the loss of one step in; return the reason to stop, or None to go on."""
+        if not math.isfinite(loss):
+            return StopReason.NON_FINITE
+        self._differences += abs(loss - self._recent[-1]) if self._recent else 0.0
+        self._recent.append(loss)
+        recent = sorted(self._recent)
+        median = recent[1] if len(recent) == 3 else sum(recent) / len(recent)
+        smoothed = self._smoothed = ema_step(self._smoothed, median, self._smooth_f)
+        if self._count == 0:
+            self._first = self._best = smoothed
+        if smoothed <= self._best or self._count <= _NOISE_STEPS:
+            # Read while the curve is sane: at divergence the differences are the divergence.
+            self._noise = _SIGMA_PER_DIFFERENCE * self._differences / max(self._count, 1)
+            self._best = min(self._best, smoothed)
+        self._count += 1
+        rise = smoothed - self._best
+        return StopReason.DIVERGED if rise > 0 and rise > self._times * self._scale() else None
+
+    def _scale(self) -> float:
+        fall = self._first - self._best
+        return max(fall, _NOISE_FLOOR * self._noise, RESOLUTION * abs(self._best))

@@ -1,0 +1,94 @@
+"""The validation loss on a fixed subset, measured without a trace on the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrfinder._snapshot import rng as _rng
+from lrfinder._sweep.batch import batch_size, batch_weights, head
+from lrfinder._sweep.batches import take
+from lrfinder._sweep.loss import LossFunction
+
+
+class Validation:
+    """Measures the mean loss over the first batches of a loader, the same at every call.
+
+    Args:
+        model: evaluated in eval mode, without gradients.
+        loss: evaluates a batch.
+        loader: any iterable of batches; read once.
+        batches: how many of its batches are held and used, >= 1; None for as many samples of the
+            first as a training step has.
+        every: optimizer steps from one measurement to the next, >= 1.
+
+    Raises:
+        InvalidInputError: if the loader gives no batch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: LossFunction,
+        loader: Iterable[Any],
+        batches: int | None,
+        every: int,
+    ) -> None:
+        self._model = model
+        self._loss = loss
+        self._follows_training = batches is None
+        self.every = every
+        put_back = _rng.capture()  # a loader draws its seed from the generator of the training
+        try:
+            self._batches = take(loader, batches or 1)
+        finally:
+            put_back()
+
+    def begin(self, train_size: int | None) -> None:
+        """Settle the subset.
+
+        Args:
+            train_size: samples in a training step, >= 1; None where that is not known.
+        """
+        if self._follows_training and train_size is not None:
+            self._batches = [head(batch, train_size) for batch in self._batches]
+
+    @property
+    def size(self) -> int | None:
+        """Number of samples in the subset; None where the batches do not tell."""
+        sizes = [batch_size(batch) for batch in self._batches]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
+    @property
+    def terms(self) -> str:
+        """How often it is measured and on how many batches, in words."""
+        return f"every {self.every} steps on {len(self._batches)} batches"
+
+    @torch.no_grad()
+    def __call__(self) -> Tensor:
+        """Return the loss, a scalar tensor on its device."""
+        put_back = _rng.capture()
+        try:
+            with _evaluating(self._model):
+                losses = [self._loss(batch).value for batch in self._batches]
+        finally:
+            put_back()
+        weights = batch_weights(self._batches)
+        return torch.stack([loss * w for loss, w in zip(losses, weights, strict=True)]).sum()
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()  # some modules do more here than to set the flag
+        for module, training in flags:
+            module.training = training

@@ -1,0 +1,250 @@
+"""Loaders: generators, samplers, worker processes, and the data that must not be copied."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+    random_split,
+)
+
+from lrfinder import LRFinder, preserve_state
+from lrfinder._snapshot.snapshot import Snapshot
+from tests.snapshot.helpers import bits
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def dataset(size: int = 24) -> TensorDataset:
+    return TensorDataset(torch.randn(size, 3, generator=generator(0)), torch.zeros(size, 1))
+
+
+class Shuffled:
+    """A batch sampler of nobody's class, with a generator and an epoch of its own."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return 6
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self.epoch += 1
+        return iter(self.rng.permutation(24).reshape(6, 4).tolist())
+
+
+class Noisy(Dataset):
+    def __init__(self) -> None:
+        self.rng = random.Random(0)
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return torch.full((3,), index + self.rng.random()), torch.zeros(1)
+
+
+class Loader:
+    """A loader of nobody's class."""
+
+    def __init__(self) -> None:
+        self.generator = generator(4)
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.epoch += 1
+        for _ in range(6):
+            yield torch.randn(4, 3, generator=self.generator), torch.zeros(4, 1)
+
+
+LOADERS = {
+    "global generator": lambda: DataLoader(dataset(), 4, shuffle=True),
+    "own generator": lambda: DataLoader(dataset(), 4, shuffle=True, generator=generator(1)),
+    "sampler's generator": lambda: DataLoader(
+        dataset(), 4, sampler=RandomSampler(range(24), generator=generator(2))
+    ),
+    "weighted": lambda: DataLoader(
+        dataset(), 4, sampler=WeightedRandomSampler([1.0] * 24, 24, generator=generator(3))
+    ),
+    "nested batch sampler": lambda: DataLoader(
+        dataset(),
+        batch_sampler=BatchSampler(RandomSampler(range(24), generator=generator(2)), 4, True),
+    ),
+    "sampler of nobody's class": lambda: DataLoader(dataset(), batch_sampler=Shuffled()),
+    "noisy data": lambda: DataLoader(Noisy(), 4),
+    "part of noisy data": lambda: DataLoader(random_split(Noisy(), [12, 12])[0], 4),
+    "loader of nobody's class": Loader,
+    "a list": lambda: [(torch.ones(4, 3), torch.zeros(4, 1))] * 6,
+}
+
+
+def sweep(loader: Any, **options: Any) -> Any:
+    with torch.random.fork_rng():
+        model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    finder = LRFinder(model, optimizer, nn.MSELoss())
+    return finder.range_test(loader, num_iter=9, end_lr=0.1, progress=False, **options)
+
+
+@pytest.mark.parametrize("as_validation", [False, True])
+@pytest.mark.parametrize("kind", LOADERS)
+def test_the_next_epochs_have_the_batches_that_they_would_have_had(
+    kind: str, as_validation: bool
+) -> None:
+    epochs = []
+    for with_test in (True, False):
+        torch.manual_seed(0)
+        loader = LOADERS[kind]()
+        list(loader)
+        if with_test and as_validation:
+            sweep(LOADERS["a list"](), val_loader=loader)
+        elif with_test:
+            sweep(loader)
+        epochs.append(bits([list(loader), list(loader), getattr(loader, "epoch", 0)]))
+    assert epochs[0] == epochs[1]
+
+
+@pytest.mark.parametrize("kind", set(LOADERS) - {"a list"})
+def test_the_test_above_can_tell(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a snapshot the next epoch is another one."""
+    monkeypatch.setattr(Snapshot, "restore", lambda *_, **__: None)
+    torch.manual_seed(0)
+    loader = LOADERS[kind]()
+    sweep(loader)
+    after = bits(list(loader))
+    torch.manual_seed(0)
+    loader = LOADERS[kind]()
+    assert bits(list(loader)) != after
+
+
+def test_a_loader_that_is_named_is_put_back() -> None:
+    loader = LOADERS["own generator"]()
+    with preserve_state(loader):
+        first = bits(list(loader))
+    assert bits(list(loader)) == first
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [torch.zeros(1000) for _ in range(10)],
+        torch.zeros(10, 1000),
+        np.zeros((10, 1000)),
+        Subset([torch.zeros(1000) for _ in range(10)], range(10)),
+    ],
+    ids=["list", "tensor", "array", "subset"],
+)
+def test_the_data_are_not_copied(data: Any) -> None:
+    """A sampler holds on to the data set, which may be larger than memory."""
+    snapshot = Snapshot(DataLoader(data, 2, shuffle=True), where="disk")
+    try:
+        assert snapshot._storage._file.seek(0, 2) == 0
+        assert not any(t.numel() >= 1000 for t in snapshot._notes.tensors)
+    finally:
+        snapshot.close()
+
+
+def workers() -> set[psutil.Process]:
+    return {
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE
+    }
+
+
+class Failing(Dataset):
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if index == self.at:
+            raise ValueError("broken item")
+        return torch.ones(3), torch.zeros(1)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_no_worker_process_is_left(persistent: bool) -> None:
+    before = workers()
+    loader = DataLoader(dataset(), 4, num_workers=2, persistent_workers=persistent)
+    sweep(loader, val_loader=loader)
+    assert workers() == before
+
+
+@pytest.mark.parametrize("at", [0, 9], ids=["in the first batch", "in the third batch"])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_no_worker_process_is_left_when_the_loader_raises(persistent: bool, at: int) -> None:
+    """Even while the traceback, which holds on to the frames, is alive."""
+    before = workers()
+    loader = DataLoader(Failing(at), 4, num_workers=2, persistent_workers=persistent)
+    with pytest.raises(ValueError, match="broken item") as info:
+        sweep(loader)
+    assert workers() == before
+    assert info.traceback
+
+
+@pytest.mark.parametrize("at", [0, 9], ids=["in the first batch", "in the third batch"])
+def test_no_worker_process_is_left_when_the_validation_loader_raises(at: int) -> None:
+    before = workers()
+    loader = DataLoader(Failing(at), 4, num_workers=2, persistent_workers=True)
+    with pytest.raises(ValueError, match="broken item") as info:
+        sweep(LOADERS["a list"](), val_loader=loader, val_batches=6)
+    assert workers() == before
+    assert info.traceback
+
+
+class Drawing(Dataset):
+    """Its items are what a worker draws, so they tell how much it has drawn before."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, _: int) -> tuple[Tensor, Tensor]:
+        return torch.rand(3), torch.zeros(1)
+
+
+@pytest.mark.parametrize("as_validation", [False, True])
+def test_persistent_workers_of_the_user_are_not_drawn_from(as_validation: bool) -> None:
+    """The same processes, in the same state: mid-epoch, and for the epochs to come."""
+    epochs = []
+    for with_test in (True, False):
+        torch.manual_seed(0)
+        loader = DataLoader(Drawing(), 2, num_workers=1, persistent_workers=True)
+        batches = iter(loader)
+        first, own = next(batches), workers()
+        if with_test and as_validation:
+            sweep(LOADERS["a list"](), val_loader=loader)
+        elif with_test:
+            sweep(loader)
+        assert workers() == own
+        epochs.append(bits([first, *batches, list(loader)]))
+        loader._iterator._shutdown_workers()
+    assert epochs[0] == epochs[1]
+
+
+def test_a_stream_of_data_is_walked_by_workers_of_the_sweep() -> None:
+    class Stream(IterableDataset):
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            return iter([(torch.ones(3), torch.zeros(1))] * 20)
+
+    before = workers()
+    assert len(sweep(DataLoader(Stream(), 4, num_workers=1))) == 9
+    assert workers() == before

@@ -1,0 +1,181 @@
+"""Every optimizer class of `torch.optim`, in every variant that runs here."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lrfinder import LRFinder
+from tests.snapshot.helpers import bits
+
+CLASSES = sorted(
+    (
+        kind
+        for kind in vars(torch.optim).values()
+        if isinstance(kind, type) and issubclass(kind, Optimizer) and kind is not Optimizer
+    ),
+    key=lambda kind: kind.__name__,
+)
+FLAGS = ("foreach", "fused", "capturable", "amsgrad", "centered")
+VALUES = {"momentum": 0.9, "weight_decay": 0.01, "lr": torch.tensor(1e-3)}
+SPECIAL = {
+    "LBFGS": [{"line_search_fn": "strong_wolfe"}, {"history_size": 3}],
+    "SGD": [{"momentum": 0.9, "nesterov": True}, {"momentum": 0.9, "fused": True}],
+    "Adam": [{"fused": True, "lr": torch.tensor(1e-3)}, {"foreach": True, "amsgrad": True}],
+}
+
+
+def variants(kind: type[Optimizer]) -> list[dict[str, Any]]:
+    known = inspect.signature(kind).parameters
+    flags: list[dict[str, Any]] = [{flag: True} for flag in FLAGS if flag in known]
+    values = [{name: value} for name, value in VALUES.items() if name in known]
+    return [{}, *flags, *values, *SPECIAL.get(kind.__name__, [])]
+
+
+CASES = [
+    pytest.param(kind, options, id=f"{kind.__name__}-{'-'.join(options) or 'plain'}")
+    for kind in CLASSES
+    for options in variants(kind)
+]
+
+
+class Sparse(nn.Module):
+    """All its gradients are sparse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(20, 4, sparse=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.embedding((x * 5).long().abs() % 20).mean(dim=(1, 2)).unsqueeze(1)
+
+
+class Training:
+    """A model that suits the optimizer, and a loop of plain steps."""
+
+    def __init__(self, kind: type[Optimizer], options: dict[str, Any], device: str) -> None:
+        torch.manual_seed(0)
+        self.device = device
+        model = {
+            "SparseAdam": Sparse,
+            "Muon": lambda: nn.Sequential(  # matrices alone
+                nn.Linear(5, 8, bias=False), nn.Tanh(), nn.Linear(8, 1, bias=False)
+            ),
+        }.get(kind.__name__, lambda: nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 1)))
+        self.model = model().to(device)
+        options = {
+            name: value.to(device, copy=True) if isinstance(value, Tensor) else value
+            for name, value in options.items()
+        }
+        self.optimizer = kind(self.model.parameters(), **options)
+        self.batches = [
+            (torch.randn(6, 5, device=device), torch.randn(6, 1, device=device)) for _ in range(4)
+        ]
+
+    def train(self, steps: int) -> list[float]:
+        return [self.step(*self.batches[step % 4]) for step in range(steps)]
+
+    def step(self, x: Tensor, y: Tensor) -> float:
+        def closure() -> Tensor:
+            self.optimizer.zero_grad()
+            loss = nn.functional.mse_loss(self.model(x), y)
+            loss.backward()
+            return loss
+
+        return float(self.optimizer.step(closure).detach())
+
+    def witness(self) -> Any:
+        groups = [
+            {k: v for k, v in group.items() if k != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        parameters = list(self.model.parameters())
+        return [
+            bits([parameters, [p.grad for p in parameters], groups]),
+            bits(dict(self.optimizer.state)),
+            [(id(p), p.data_ptr()) for p in parameters],
+        ]
+
+
+def make_or_skip(kind: type[Optimizer], options: dict[str, Any], device: str) -> Callable[[], Any]:
+    """Skip where torch itself cannot make or step this variant on this device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    try:
+        Training(kind, options, device).train(2)
+    except (RuntimeError, ValueError, AssertionError, NotImplementedError) as error:
+        pytest.skip(f"torch refuses: {error}")
+    return lambda: Training(kind, options, device)
+
+
+@pytest.mark.parametrize("started", [0, 3], ids=["at the start", "with momenta"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(("kind", "options"), CASES)
+def test_training_goes_on_bit_for_bit(
+    kind: type[Optimizer], options: dict[str, Any], device: str, started: int
+) -> None:
+    """State, its types and the next 20 losses are those of a training without a range test."""
+    make = make_or_skip(kind, options, device)
+    with_test, without = make(), make()
+    with_test.train(started), without.train(started)
+    before = with_test.witness()
+    finder = LRFinder(with_test.model, with_test.optimizer, nn.MSELoss())
+    result = finder.range_test(with_test.batches, num_iter=12, end_lr=1.0, progress=False)
+    assert len(set(result.loss)) > 1  # it did train meanwhile
+    assert with_test.witness() == before
+    assert bits(with_test.train(20)) == bits(without.train(20))
+
+
+def test_every_class_runs_in_some_variant_on_the_cpu() -> None:
+    """No class is covered by skips alone."""
+    for kind in CLASSES:
+        assert Training(kind, {}, "cpu").train(2)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_state_keeps_its_type_whatever_happens_to_it(kind: type[Optimizer]) -> None:
+    """Moments in double precision, which `load_state_dict` would cast to that of the parameter."""
+    training = Training(kind, {}, "cpu")
+    training.train(3)
+    states = training.optimizer.state.values()
+    for state in states:
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.dim():
+                state[name] = value.double()
+    before = training.witness()
+
+    def vandalize(model: nn.Module, batch: Any) -> Tensor:
+        for state in states:
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    value.zero_()
+        training.optimizer.state.pop(next(model.parameters()), None)
+        training.optimizer.load_state_dict(training.optimizer.state_dict())
+        return model(batch[0]).mean()
+
+    finder = LRFinder(training.model, training.optimizer, update_step=vandalize)
+    finder.range_test(training.batches, num_iter=2, progress=False)
+    assert training.witness() == before
+
+
+def test_full_precision_moments_of_half_precision_parameters_go_on_bit_for_bit() -> None:
+    def make() -> Training:
+        training = Training(torch.optim.SGD, {"momentum": 0.9, "lr": 0.1}, "cpu")
+        training.model.bfloat16()
+        training.batches = [(x.bfloat16(), y.bfloat16()) for x, y in training.batches]
+        training.train(1)
+        for state in training.optimizer.state.values():
+            state["momentum_buffer"] = state["momentum_buffer"].float()
+        training.train(2)
+        return training
+
+    with_test, without = make(), make()
+    finder = LRFinder(with_test.model, with_test.optimizer, nn.MSELoss())
+    assert len(set(finder.range_test(with_test.batches, num_iter=12, progress=False).loss)) > 1
+    assert bits(with_test.train(20)) == bits(without.train(20))
+    moments = [state["momentum_buffer"] for state in with_test.optimizer.state.values()]
+    assert {moment.dtype for moment in moments} == {torch.float32}

@@ -1,0 +1,235 @@
+"""Every kind of state, in every way that a range test can end."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from lrfinder import StopReason, preserve_state
+from lrfinder._snapshot.snapshot import Snapshot
+from tests.snapshot.helpers import WITNESSES, World, witness
+
+# The vandal of the world wraps `optimizer.step` after the scheduler was made, on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:Seems like `optimizer.step")
+
+STEPS = 8
+HOW_TO_END: dict[str, Callable[[World, Any], None]] = {}
+
+
+class Boom(Exception):
+    """Raised on purpose."""
+
+
+def way(name: str) -> Callable[..., Any]:
+    def register(end: Callable[[World, Any], None]) -> Callable[[World, Any], None]:
+        HOW_TO_END[name] = end
+        return end
+
+    return register
+
+
+def run(world: World, snapshot: Any, **options: Any) -> Any:
+    def on_step(*_: Any) -> None:
+        world.vandalize()
+
+    options.setdefault("on_step", on_step)
+    settings = {"num_iter": STEPS, "end_lr": 0.1, "progress": False, "diverge_th": 1e9}
+    return world.finder(snapshot=snapshot).range_test(world.loader, **{**settings, **options})
+
+
+@way("success")
+def _(world: World, snapshot: Any) -> None:
+    assert len(run(world, snapshot)) == STEPS
+
+
+@way("success with validation")
+def _(world: World, snapshot: Any) -> None:
+    assert len(run(world, snapshot, val_loader=world.loader).val_loss) == STEPS
+
+
+@way("the model raises")
+def _(world: World, snapshot: Any) -> None:
+    fragile(world, snapshot, "model", Boom)
+
+
+@way("Ctrl-C in the model")
+def _(world: World, snapshot: Any) -> None:
+    fragile(world, snapshot, "model", KeyboardInterrupt)
+
+
+@way("the loader raises")
+def _(world: World, snapshot: Any) -> None:
+    fragile(world, snapshot, "loader", Boom)
+
+
+@way("Ctrl-C in the loader")
+def _(world: World, snapshot: Any) -> None:
+    fragile(world, snapshot, "loader", KeyboardInterrupt)
+
+
+@way("the callback raises")
+def _(world: World, snapshot: Any) -> None:
+    fragile(world, snapshot, "callback", Boom)
+
+
+@way("Ctrl-C in the callback")
+def _(world: World, snapshot: Any) -> None:
+    fragile(world, snapshot, "callback", KeyboardInterrupt)
+
+
+@way("between unscale_ and update of the scaler")
+def _(world: World, snapshot: Any) -> None:
+    def clip(_: Any) -> None:
+        if world.model.calls >= start + 3:
+            raise Boom
+
+    start = world.model.calls
+    finder = world.finder(snapshot=snapshot, clip_grad=clip)
+    with pytest.raises(Boom):
+        finder.range_test(world.loader, num_iter=STEPS, progress=False)
+
+
+@way("NaN")
+def _(world: World, snapshot: Any) -> None:
+    def poison(*_: Any) -> None:
+        world.vandalize()
+        if world.model.calls >= start + 3:
+            world.model.last.weight.data.fill_(torch.nan)
+
+    start = world.model.calls
+    assert run(world, snapshot, on_step=poison).stop_reason is StopReason.NON_FINITE
+
+
+@way("the callback stops it")
+def _(world: World, snapshot: Any) -> None:
+    def stop(*_: Any) -> bool:
+        world.vandalize()
+        return True
+
+    assert run(world, snapshot, on_step=stop).stop_reason is StopReason.CALLBACK
+
+
+@way("twice")
+def _(world: World, snapshot: Any) -> None:
+    assert run(world, snapshot).loss == run(world, snapshot).loss
+
+
+@way("nested")
+def _(world: World, snapshot: Any) -> None:
+    inside: list[Any] = []
+
+    def nested(*_: Any) -> None:
+        world.vandalize()
+        if not inside:
+            before = witness(world)
+            inside.append(run(world, snapshot))
+            assert witness(world) == before
+
+    run(world, snapshot, on_step=nested)
+    assert len(inside) == 1
+
+
+def fragile(world: World, snapshot: Any, where: str, error: type[BaseException]) -> None:
+    """Sweep until the third call of a part, which raises."""
+    calls = 0
+
+    def tick() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == (20 if where == "loader" else 3):  # by sample; by batch
+            raise error
+
+    def on_step(*_: Any) -> None:
+        world.vandalize()
+        if where == "callback":
+            tick()
+
+    handle = None
+    if where == "model":
+        handle = world.model.drop.register_forward_pre_hook(lambda *_: tick())
+    if where == "loader":
+        world.dataset.before_item = tick
+    try:
+        with pytest.raises(error):
+            run(world, snapshot, on_step=on_step)
+    finally:
+        world.dataset.before_item = lambda: None
+        if handle is not None:
+            handle.remove()
+
+
+@cache
+def before_and_after(end: str, started: int, snapshot: str) -> tuple[Any, Any]:
+    world = World()
+    world.train(started)
+    before = witness(world)
+    HOW_TO_END[end](world, snapshot)
+    return before, witness(world)
+
+
+@cache
+def untouched(started: int) -> tuple[Any, list[float], Any]:
+    world = World()
+    world.train(started)
+    return world.train(20), witness(world)
+
+
+@pytest.mark.parametrize("kind", WITNESSES)
+@pytest.mark.parametrize("started", [0, 5], ids=["at the start", "mid-training"])
+@pytest.mark.parametrize("end", HOW_TO_END)
+def test_each_kind_of_state_is_as_before(end: str, started: int, kind: str) -> None:
+    before, after = before_and_after(end, started, "memory")
+    assert after[kind] == before[kind]
+
+
+@pytest.mark.parametrize("started", [0, 5], ids=["at the start", "mid-training"])
+@pytest.mark.parametrize("end", HOW_TO_END)
+def test_each_kind_of_state_is_as_before_from_disk(end: str, started: int) -> None:
+    before, after = before_and_after(end, started, "disk")
+    assert after == before
+
+
+@pytest.mark.parametrize("started", [0, 5], ids=["at the start", "mid-training"])
+@pytest.mark.parametrize("end", HOW_TO_END)
+def test_training_goes_on_bit_for_bit_as_without(end: str, started: int) -> None:
+    """The next 20 losses, and all the state after them, are those of a run without a range test."""
+    world = World()
+    world.train(started)
+    HOW_TO_END[end](world, "memory")
+    losses, state = world.train(20), witness(world)
+    expected_losses, expected_state = untouched(started)
+    assert losses == expected_losses
+    for kind in set(WITNESSES) - {"identity", "patched methods"}:  # these are two worlds
+        assert state[kind] == expected_state[kind], kind
+
+
+@pytest.mark.parametrize("kind", WITNESSES)
+def test_without_a_snapshot_each_kind_of_state_changes(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each witness can tell: where nothing is restored, it sees the difference."""
+    monkeypatch.setattr(Snapshot, "restore", lambda *_, **__: None)
+    before, after = before_and_after.__wrapped__("success", 5, "memory")
+    assert after[kind] != before[kind]
+
+
+def test_preserve_state_serves_a_loop_of_ones_own() -> None:
+    world = World()
+    world.train(5)
+    before = witness(world)
+    with preserve_state(
+        world.model,
+        world.criterion,
+        world.optimizer,
+        world.scaler,
+        world.ema,
+        world.metric,
+        world.scheduler,
+        world.loader,
+    ):
+        world.train(10)
+        world.vandalize()
+        assert witness(world) != before
+    assert witness(world) == before

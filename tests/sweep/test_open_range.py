@@ -1,0 +1,117 @@
+"""Ranges with an open bound, and repeated sweeps, on problems with known curves."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lrfinder import InvalidInputError, LRFinder, StopReason
+from lrfinder._sweep.open_range import HIGHEST_LR, begins_flat
+
+
+class Quadratic(nn.Module):
+    """Half of `curvature` times the squared distance of one parameter from 0."""
+
+    def __init__(self, curvature):
+        super().__init__()
+        self.curvature = curvature
+        self.x = nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs):
+        return inputs.mean() * 0.5 * self.curvature * self.x**2
+
+
+def quadratic_finder(curvature):
+    model = Quadratic(curvature)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    return LRFinder(model, optimizer, lambda outputs, _: outputs)
+
+
+ONES = [(torch.ones(1), torch.zeros(1))]
+
+
+@pytest.mark.parametrize("curvature", [0.1, 1.0, 10.0])
+def test_an_open_end_is_reached_where_the_closed_form_diverges(curvature):
+    """Gradient descent on a quadratic of curvature L diverges above 2 / L and not below."""
+    finder = quadratic_finder(curvature)
+    result = finder.range_test(ONES, end_lr=None, progress=False)
+    assert result.stop_reason in (StopReason.DIVERGED, StopReason.NON_FINITE)
+    assert 2 / curvature < result.lr[-1] < 200 / curvature
+
+
+def test_an_open_end_is_bounded_where_nothing_diverges():
+    finder = quadratic_finder(1e-6)
+    result = finder.range_test(ONES, end_lr=None, steps_per_decade=5, progress=False)
+    assert result.stop_reason is StopReason.COMPLETED
+    assert result.lr[-1] == HIGHEST_LR
+
+
+@pytest.mark.parametrize("curvature", [1.0, 1e4, 1e6])
+def test_an_open_start_is_low_enough_that_the_curve_begins_flat(curvature):
+    finder = quadratic_finder(curvature)
+    result = finder.range_test(ONES, start_lr=None, end_lr=None, progress=False)
+    assert begins_flat(result)
+    assert result.lr[0] < 1e-3 / curvature
+
+
+def test_the_pace_is_in_steps_per_decade_whatever_the_range():
+    finder = quadratic_finder(1.0)
+    for end_lr in (1e-3, 1e-1):
+        lr = finder.range_test(ONES, end_lr=end_lr, steps_per_decade=20, progress=False).lr
+        assert lr[20] / lr[0] == pytest.approx(10)
+        assert lr[-1] == end_lr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"end_lr": None, "step_mode": "linear"},
+        {"steps_per_decade": 0},
+        {"steps_per_decade": float("nan")},
+        {"start_lr": [1e-5], "end_lr": None},
+        {"start_lr": -1.0, "end_lr": None},
+        {"repeats": 0},
+    ],
+)
+def test_what_cannot_work_is_refused(wrong):
+    with pytest.raises(InvalidInputError, match="expected"):
+        quadratic_finder(1.0).range_test(ONES, progress=False, **wrong)
+
+
+def shuffled(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(256, 4, generator=generator)
+    data = TensorDataset(inputs, inputs.sum(1, keepdim=True))
+    model = nn.Linear(4, 1)
+    with torch.no_grad():
+        model.weight.zero_()
+        model.bias.zero_()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader = DataLoader(data, 16, shuffle=True, generator=generator)
+    return LRFinder(model, optimizer, nn.MSELoss()), loader
+
+
+def test_repeats_begin_with_the_same_model_and_see_the_data_in_other_orders():
+    finder, loader = shuffled()
+    result = finder.range_test(loader, end_lr=1e-6, num_iter=16, repeats=3, progress=False)
+    assert len(result.repeats) == 3
+    assert len(set(result.repeats)) == 3
+    # One pass over all data at rates that change nothing: every order has the same mean.
+    means = [sum(losses) / 16 for losses in result.repeats]
+    assert means == pytest.approx([means[0]] * 3, rel=1e-4)
+
+
+def test_the_first_repeat_is_the_sweep_without_repeats_and_the_loss_is_the_mean():
+    finder, loader = shuffled()
+    once = finder.range_test(loader, progress=False)
+    thrice = finder.range_test(loader, repeats=3, progress=False)
+    steps = len(thrice)
+    assert thrice.repeats[0] == once.loss[:steps]
+    assert thrice.loss == pytest.approx([sum(row) / 3 for row in zip(*thrice.repeats, strict=True)])
+
+
+def test_repeats_leave_no_trace_in_the_order_of_the_data():
+    finder, loader = shuffled()
+    state = loader.generator.get_state()
+    finder.range_test(loader, repeats=2, progress=False)
+    assert torch.equal(loader.generator.get_state(), state)

@@ -1,0 +1,160 @@
+"""One rate per optimizer update: accumulated, clipped, or evaluated several times by a closure."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_value_
+
+from lrfinder import InvalidInputError, LRFinder
+from lrfinder._sweep.grid import ladder
+
+
+def in_double(model, batches):
+    return model.double(), [(pixels.double(), labels) for pixels, labels in batches]
+
+
+def cut(batches, *sizes):
+    """Cut every batch into micro-batches of the given sizes."""
+    return [
+        pair
+        for pixels, labels in batches
+        for pair in zip(pixels.split(sizes), labels.split(sizes), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("sizes", [(32, 32), (24, 40), (1, 3, 60)])
+def test_accumulating_micro_batches_of_any_size_equals_the_whole_batch(
+    model, optimizer, batches, sizes
+):
+    model, batches = in_double(model, batches)
+    finder = LRFinder(model, optimizer, nn.CrossEntropyLoss())
+    settings = {"start_lr": 1e-3, "end_lr": 0.5, "num_iter": 30, "progress": False}
+    whole = finder.range_test(batches, **settings)
+    parts = finder.range_test(cut(batches, *sizes), accumulation_steps=len(sizes), **settings)
+    np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-10)
+    assert parts.lr == whole.lr
+    assert parts.batch_size == whole.batch_size == 64
+
+
+def test_there_is_one_rate_and_one_step_for_each_accumulated_update(model, optimizer, batches):
+    used = []
+    optimizer.register_step_pre_hook(lambda opt, *_: used.append(opt.param_groups[0]["lr"]))
+    result = LRFinder(model, optimizer, nn.CrossEntropyLoss()).range_test(
+        batches, num_iter=7, accumulation_steps=3, progress=False
+    )
+    assert list(result.lr) == used == ladder(1e-7, 10.0, 7).tolist()
+
+
+def test_metrics_are_averaged_over_the_micro_batches_too(model, optimizer, batches):
+    def training_step(model, batch):
+        outputs = model(batch[0])
+        return {
+            "loss": nn.functional.cross_entropy(outputs, batch[1]),
+            "accuracy": (outputs.argmax(1) == batch[1]).double().mean(),
+        }
+
+    finder = LRFinder(model, optimizer, training_step=training_step)
+    settings = {"end_lr": 0.01, "num_iter": 8, "progress": False}
+    whole = finder.range_test(batches, **settings)
+    parts = finder.range_test(cut(batches, 16, 48), accumulation_steps=2, **settings)
+    np.testing.assert_allclose(parts.metrics["accuracy"], whole.metrics["accuracy"])
+
+
+def gradients_at_step(optimizer):
+    """Return a list that grows by the flat gradient that each step sees."""
+    seen = []
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    optimizer.register_step_pre_hook(
+        lambda *_: seen.append(torch.cat([p.grad.flatten() for p in parameters]).clone())
+    )
+    return seen
+
+
+def test_gradients_are_clipped_by_their_norm(model, optimizer, batches):
+    clipped = gradients_at_step(optimizer)
+    LRFinder(model, optimizer, nn.CrossEntropyLoss(), clip_grad=0.01).range_test(
+        batches, num_iter=10, end_lr=1e-3, progress=False
+    )
+    norms = torch.stack(clipped).norm(dim=1)
+    torch.testing.assert_close(norms, torch.full((10,), 0.01), rtol=1e-3, atol=0)
+
+
+def test_gradients_are_clipped_by_any_function(model, optimizer, batches):
+    clipped = gradients_at_step(optimizer)
+    by_value = partial(clip_grad_value_, clip_value=1e-3)
+    LRFinder(model, optimizer, nn.CrossEntropyLoss(), clip_grad=by_value).range_test(
+        batches, num_iter=10, progress=False
+    )
+    assert torch.stack(clipped).abs().max() == pytest.approx(1e-3)
+
+
+def test_the_function_gets_the_parameters_once_between_backward_and_step(model, optimizer, batches):
+    events = []
+
+    def clip(parameters):
+        assert parameters == list(model.parameters())
+        events.append("clip")
+
+    model[-1].bias.register_post_accumulate_grad_hook(lambda _: events.append("backward"))
+    optimizer.register_step_pre_hook(lambda *_: events.append("step"))
+    LRFinder(model, optimizer, nn.CrossEntropyLoss(), clip_grad=clip).range_test(
+        batches, num_iter=2, accumulation_steps=2, progress=False
+    )
+    assert events == ["backward", "backward", "clip", "step"] * 2
+
+
+def test_lbfgs_is_stepped_with_a_closure_as_by_hand(model, batches):
+    model, batches = in_double(model, batches)
+    twin = copy.deepcopy(model)
+    twins = torch.optim.LBFGS(twin.parameters(), max_iter=4)
+    expected = []
+    for lr, (pixels, labels) in zip(ladder(1e-3, 1.0, 10), batches, strict=True):
+        twins.param_groups[0]["lr"] = lr
+
+        def closure(pixels=pixels, labels=labels):
+            twins.zero_grad()
+            loss = nn.functional.cross_entropy(twin(pixels), labels)
+            loss.backward()
+            return loss
+
+        expected.append(twins.step(closure).item())
+
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
+    result = LRFinder(model, optimizer, nn.CrossEntropyLoss()).range_test(
+        batches, start_lr=1e-3, end_lr=1.0, num_iter=10, progress=False
+    )
+    assert list(result.loss) == expected
+
+
+def test_a_closure_may_accumulate(model, batches):
+    model, batches = in_double(model, batches)
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
+    finder = LRFinder(model, optimizer, nn.CrossEntropyLoss())
+    settings = {"start_lr": 1e-3, "end_lr": 0.1, "num_iter": 10, "progress": False}
+    whole = finder.range_test(batches, **settings)
+    parts = finder.range_test(cut(batches, 24, 40), accumulation_steps=2, **settings)
+    np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-8)
+
+
+def test_a_scaler_for_an_optimizer_with_a_closure_is_refused(model, batches):
+    finder = LRFinder(
+        model,
+        torch.optim.LBFGS(model.parameters()),
+        nn.CrossEntropyLoss(),
+        scaler=torch.amp.GradScaler("cpu"),
+    )
+    with pytest.raises(InvalidInputError, match=r"no scaler with LBFGS.*; .* leave the scaler out"):
+        finder.range_test(batches, progress=False)
+
+
+def test_an_optimizer_whose_step_a_scheduler_has_wrapped_is_still_known(model, batches):
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
+    torch.optim.lr_scheduler.StepLR(optimizer, 3)
+    result = LRFinder(model, optimizer, nn.CrossEntropyLoss()).range_test(
+        batches, end_lr=1.0, num_iter=5, progress=False
+    )
+    assert len(result) == 5
