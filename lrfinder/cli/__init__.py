@@ -1,4 +1,4 @@
-"""The command line: `lrfinder demo`, `run`, `plot`, `schedule`, `benchmark`."""
+"""The command line: `lrfinder demo`, `run`, `plot`, `benchmark`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from lrfinder._errors import LRFinderError
 from lrfinder._version import __version__
 from lrfinder.cli import demo, plot, run
 from lrfinder.cli.errors import UsageError, extra_needed
-from lrfinder.schedules import _command as schedule
 
 _EXAMPLES = """\
 examples:
@@ -60,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lrfinder {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (demo, run, plot, schedule):
+    for command in (demo, run, plot):
         command.add_parser(commands)
     commands.add_parser("benchmark", help="measure the suggestions against the truth")
     return parser

@@ -80,13 +80,13 @@ def test_schedules_of_torch_itself_are_shown_too():
     assert curve == [[1.0, 0.5, 0.25], [0.5, 0.25, 0.125]]
 
 
-def test_a_schedule_built_on_the_users_optimizer_is_refused():
+def test_a_schedule_built_on_the_users_optimizer_raises():
     optimizer = optimizer_with()
     with pytest.raises(InvalidInputError, match="builds on the optimizer it is given"):
         schedules.rates(lambda _: schedules.constant(optimizer, 0.1), optimizer, 5)
 
 
-def test_a_length_without_steps_is_refused_before_anything_is_built():
+def test_a_length_without_steps_raises_before_anything_is_built():
     with pytest.raises(InvalidInputError, match="total_steps to be a whole number >= 1, got 0"):
         schedules.rates(lambda o: pytest.fail("was built"), optimizer_with(), 0)
 
@@ -120,7 +120,7 @@ def test_groups_with_the_same_rates_share_a_line():
     assert labels == ["cosine, group 0, 2", "cosine, group 1"]
 
 
-def test_groups_that_all_have_the_same_rates_are_not_told_apart():
+def test_groups_that_all_have_the_same_rates_are_one_line():
     ax = schedules.plot_schedule(
         {"constant": lambda o: schedules.constant(o, 0.1)},
         optimizer_with((1.0, 1.0)),
@@ -137,7 +137,7 @@ def test_plot_draws_on_the_axes_it_is_given():
     assert schedules.plot_schedule(constant, optimizer_with(), total_steps=3, ax=ax) is ax
 
 
-def test_nothing_to_draw_is_refused():
+def test_no_schedule_to_draw_raises():
     with pytest.raises(InvalidInputError, match="at least one schedule"):
         schedules.plot_schedule({}, optimizer_with(), total_steps=3)
 

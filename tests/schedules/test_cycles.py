@@ -1,18 +1,29 @@
-"""Momentum is cycled against the rate for optimizers that have one, and left alone elsewhere."""
+"""Cycles take their bounds from the suggestion, and momentum moves against the rate."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import pytest
 import torch
 
-from lrfinder import schedules
-from tests.schedules.helpers import T, optimizer_with, suggestion, triangle
+from lrfinder import InvalidInputError, schedules
+from tests.schedules.helpers import (
+    CASES,
+    MAX_LR,
+    MIN_LR,
+    RATIOS,
+    T,
+    optimizer_with,
+    suggestion,
+    training_rates,
+    triangle,
+)
 
 
 def cyclic(optimizer):
-    return schedules.cyclic(optimizer, suggestion(), step_size_up=8, total_steps=T)
+    return schedules.cyclic(optimizer, suggestion(), step_size_up=8)
 
 
 def one_cycle(optimizer):
@@ -24,7 +35,7 @@ def momentum(group):
 
 
 def settings(optimizer):
-    """Everything that an optimizer was told, but for what every scheduler sets."""
+    """The settings of the groups, without those that every scheduler sets."""
     scheduled = {"params", "lr", "initial_lr", "max_lr", "min_lr"}
     return copy.deepcopy(
         [
@@ -120,5 +131,82 @@ def test_a_group_without_momentum_keeps_none_beside_one_that_has_it(schedule):
 
 def schedule_for_two(schedule, optimizer):
     if schedule is cyclic:
-        return schedules.cyclic(optimizer, 0.1, min_lr=0.01, step_size_up=8, total_steps=T)
+        return schedules.cyclic(optimizer, 0.1, base_lr=0.01, step_size_up=8)
     return schedules.one_cycle(optimizer, 0.1, total_steps=T)
+
+
+FROM_NUMBERS = {
+    "one_cycle": (
+        lambda o, s: schedules.one_cycle(o, s, total_steps=T),
+        lambda o, s: schedules.one_cycle(o, s.max_lr, total_steps=T),
+    ),
+    "cyclic": (
+        lambda o, s: schedules.cyclic(o, s, step_size_up=8),
+        lambda o, s: schedules.cyclic(o, max_lr=s.max_lr, base_lr=s.min_lr, step_size_up=8),
+    ),
+    "one_cycle behind a warm-up": (
+        lambda o, s: schedules.warmup(
+            o, s, then=schedules.one_cycle, warmup_steps=5, total_steps=T + 5
+        ),
+        lambda o, s: schedules.warmup(
+            o, s.max_lr, then=schedules.one_cycle, warmup_steps=5, total_steps=T + 5
+        ),
+    ),
+    "cyclic behind a warm-up": (
+        lambda o, s: schedules.warmup(o, s, then=schedules.cyclic, warmup_steps=5, step_size_up=8),
+        lambda o, s: schedules.warmup(
+            o, s.max_lr, then=schedules.cyclic, warmup_steps=5, base_lr=s.min_lr, step_size_up=8
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("ratios", RATIOS.values(), ids=RATIOS)
+@pytest.mark.parametrize(("suggested", "numbers"), FROM_NUMBERS.values(), ids=FROM_NUMBERS)
+def test_a_suggestion_and_its_own_numbers_give_the_same_cycle(suggested, numbers, ratios):
+    curves = []
+    for build in (suggested, numbers):
+        optimizer = optimizer_with(ratios)
+        curves.append(training_rates(optimizer, build(optimizer, suggestion(ratios)), T - 1))
+    for from_suggestion, from_numbers in zip(*curves, strict=True):
+        assert from_suggestion == pytest.approx(from_numbers, rel=1e-12, abs=0)
+
+
+def test_a_lower_bound_beside_a_suggestion_replaces_only_its_lower_bound():
+    optimizer = optimizer_with()
+    scheduler = schedules.cyclic(optimizer, suggestion(), base_lr=MIN_LR / 2, step_size_up=8)
+    rates = [lr for [lr] in training_rates(optimizer, scheduler, T)]
+    assert (min(rates), max(rates)) == pytest.approx((MIN_LR / 2, MAX_LR))
+
+
+@pytest.mark.parametrize("name", ["one_cycle", "one_cycle in three phases"])
+def test_one_cycle_raises_if_training_goes_on_after_its_end(name):
+    optimizer = optimizer_with()
+    scheduler = CASES[name].build(optimizer, suggestion())
+    with pytest.raises(ValueError, match=f"total steps is {T}"):
+        training_rates(optimizer, scheduler, T + 1)
+
+
+@pytest.mark.parametrize("total_steps", range(1, 12))
+@pytest.mark.parametrize("pct_start", [0.1, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("three_phase", [False, True])
+def test_a_one_cycle_that_is_built_runs_to_its_end_and_is_never_above_its_peak(
+    total_steps, pct_start, three_phase
+):
+    optimizer = optimizer_with()
+    with contextlib.suppress(InvalidInputError):
+        scheduler = schedules.one_cycle(
+            optimizer,
+            suggestion(),
+            pct_start=pct_start,
+            three_phase=three_phase,
+            total_steps=total_steps,
+        )
+        rates = []
+        for _ in range(total_steps):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        assert rates[0] == pytest.approx(MAX_LR / 25)
+        assert rates[-1] == pytest.approx(MAX_LR / 25e4)
+        assert max(rates) <= MAX_LR * (1 + 1e-12)
