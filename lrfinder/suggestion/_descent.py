@@ -23,10 +23,10 @@ Array = npt.NDArray[np.float64]
 _PEAK = 0.5
 # Fewer points than this do not show a shape.
 _FEWEST_POINTS = 5
-# Smoothing that finds the minimum, in points, at 100 steps over the usual eight decades: about a
-# sixth of a decade. A slower sweep is smoothed over as much of a decade, so over more points.
+# Smoothing that finds the minimum, in points: about a seventh of a decade at 12 steps per decade;
+# and the least share of a decade, for sweeps of thousands of steps.
 _WIDTH = 2.0
-_USUAL_PACE = 12.5
+_SHARE_OF_DECADE = 1 / 50
 # A loss this many times the fall above the level of the start has exploded; a sweep of the default
 # `diverge_th` ends after as high a rise.
 _EXPLOSION = 4.0
@@ -35,6 +35,9 @@ _START_SIGMAS = 3.0
 # The fall of a smoothed curve of pure noise stays below this many of the standard deviations that
 # the smoothing leaves, in 9 of 10 sweeps of 50 to 200 steps (simulated; a test repeats it).
 _SIGMAS = 6.5
+# Where the lowest point is the last one: a local line has more noise at an end, where it has
+# neighbours on one side only.
+_AT_THE_END = 1.5
 # From 10 % to 90 % of a step that a Gaussian has smoothed, in its standard deviations.
 _TEN_TO_NINETY = 2.563
 # The curve begins flat if less than this share of its fall is done in its first decade.
@@ -99,7 +102,8 @@ class Descent(NamedTuple):
     def _smallest_change(self) -> float:
         """The smallest change of the smoothed loss that is not noise."""
         level = float(np.abs(self.loss[: self.minimum + 1]).max())
-        return max(_SIGMAS * smoothed_noise(self.noise, self.width), RESOLUTION * level)
+        sigmas = _SIGMAS * (_AT_THE_END if self.minimum > len(self.loss) - 1 - self.width else 1.0)
+        return max(sigmas * smoothed_noise(self.noise, self.width), RESOLUTION * level)
 
     @property
     def begins_flat(self) -> bool:
@@ -195,10 +199,13 @@ def analyze_descent(curve: Curve) -> Descent:
     end = _explosion(raw)
     loss, raw = loss[:end], raw[:end]
     noise, width = noise_level(loss), _width(curve)
+    start = _start_level(raw)
+    # A rise must not lean into the window of the smoothing: it counts up to twice the fall.
+    raw = np.minimum(raw, start + max(start - float(raw.min()), _START_SIGMAS * noise))
     smooth = gaussian_smooth(raw, width)
     minimum = int(np.argmin(smooth))
     # A bump before the fall is no part of it: the fall begins at the level of the start.
-    start = max(float(smooth[0]), _start_level(raw)) + _START_SIGMAS * smoothed_noise(noise, width)
+    start = max(float(smooth[0]), start) + _START_SIGMAS * smoothed_noise(noise, width)
     top = min(float(smooth[: minimum + 1].max()), start)
     return Descent(curve, curve.lr[:end], raw, smooth, minimum, top, noise, width)
 
@@ -222,11 +229,9 @@ def _start_level(raw: Array) -> float:
 
 
 def _width(curve: Curve) -> float:
-    """Return the width of the smoothing in points: the same share of a decade at any pace."""
-    points = curve.num_iter / 8
-    if curve.step_mode == "exp" and len(curve.lr) > 1:
-        points = (len(curve.lr) - 1) / max(math.log10(curve.lr[-1] / curve.lr[0]), 1e-9)
-    return max(_WIDTH, _WIDTH * points / _USUAL_PACE)
+    """Return the width of the smoothing in points."""
+    decades = math.log10(curve.lr[-1] / curve.lr[0]) if curve.step_mode == "exp" else 1.0
+    return max(_WIDTH, _SHARE_OF_DECADE * len(curve.lr) / max(decades, 1.0))
 
 
 def noise_level(loss: Array) -> float:

@@ -16,6 +16,8 @@ Array = npt.NDArray[np.float64]
 
 # Beyond this many standard deviations a Gaussian weight is below 1 %.
 _REACH = 3.0
+# Beyond this many it is below the resolution of a float64.
+_NEGLIGIBLE = 8.5
 # A kernel that is narrower than this, squared, sees a single point.
 _NO_SPREAD = 1e-9
 
@@ -72,14 +74,15 @@ def gaussian_slope(values: Sequence[float] | Array, width: float) -> Array:
 def _local_lines(y: Array, width: float) -> tuple[Array, Array]:
     """Return level and slope of the weighted line at each point, in n log(n) steps."""
     n = len(y)
-    offset = np.arange(1 - n, n, dtype=np.float64)
+    reach = min(n - 1, math.ceil(_NEGLIGIBLE * width))
+    offset = np.arange(-reach, reach + 1, dtype=np.float64)
     weight = np.exp(-0.5 * (offset / width) ** 2)
-    size = 1 << (3 * n).bit_length()
+    size = 1 << (n + 2 * reach).bit_length()
 
     def sums(values: Array, kernel: Array) -> Array:
         """Sum the values around each point, weighted by a kernel of their offsets."""
         product = np.fft.rfft(values, size) * np.fft.rfft(kernel[::-1], size)
-        return np.fft.irfft(product, size)[n - 1 : 2 * n - 1]
+        return np.fft.irfft(product, size)[reach : reach + n]
 
     ones, centre = np.ones(n), y.mean()
     total = sums(ones, weight)
