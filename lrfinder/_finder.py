@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lrfinder._distributed.accelerate import preparation_of
-from lrfinder._distributed.sharding import compute_device, is_spread
+from lrfinder._distributed.sharding import compute_device, is_sharded
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._recommend.length import length_exponent
 from lrfinder._recommend.recommendation import Recommendation, make_plan, recommend, shows_descent
@@ -25,7 +25,7 @@ from lrfinder._sweep.checks import (
     check_count,
     check_model_and_optimizer,
 )
-from lrfinder._sweep.communicator import OnStep, Peers, peers_of
+from lrfinder._sweep.communicator import Communicator, OnStep, communicator_for, report_errors
 from lrfinder._sweep.grid import StepMode, check_num_iter
 from lrfinder._sweep.group_rates import Bound, GroupRates, constant_rates, group_rates
 from lrfinder._sweep.loss import Criterion, LossFunction, TrainingStep
@@ -103,12 +103,13 @@ class LRFinder:
         snapshot: Where = "memory",
         preserve: Sequence[Any] = (),
     ) -> None:
-        check_model_and_optimizer(model, optimizer)
-        if training_step is not None:
-            check_alone("training_step", criterion=criterion, update_step=update_step)
-        if update_step is not None:
-            check_alone("update_step", clip_grad=clip_grad, scaler=scaler)
-        check_clip_grad(clip_grad)
+        with report_errors(model):
+            check_model_and_optimizer(model, optimizer)
+            if training_step is not None:
+                check_alone("training_step", criterion=criterion, update_step=update_step)
+            if update_step is not None:
+                check_alone("update_step", clip_grad=clip_grad, scaler=scaler)
+            check_clip_grad(clip_grad)
         self.model = model
         self.optimizer = optimizer
         self.criterion = criterion
@@ -185,30 +186,31 @@ class LRFinder:
             Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
             section 3.3.
         """
-        check_num_iter(num_iter)
-        check_smooth_f(smooth_f)
-        check_diverge_th(diverge_th)
-        accumulation_steps = self._micro_batches(accumulation_steps)
-        check_count("val_every", val_every)
-        for name, count in (("val_batches", val_batches), ("cached_batches", cached_batches)):
-            if count is not None:
-                check_count(name, count)
-        check_count("repeats", repeats)
-        span = closed_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
-        rates_of = self._rates_of(step_mode, groups)
-        rates_of(span)  # bad bounds are told before anything is touched
-        loss = self._loss_function()
-        step = self._make_step(loss, accumulation_steps)
+        with report_errors(self.model):
+            check_num_iter(num_iter)
+            check_smooth_f(smooth_f)
+            check_diverge_th(diverge_th)
+            accumulation_steps = self._micro_batches(accumulation_steps)
+            check_count("val_every", val_every)
+            for name, count in (("val_batches", val_batches), ("cached_batches", cached_batches)):
+                if count is not None:
+                    check_count(name, count)
+            check_count("repeats", repeats)
+            span = closed_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
+            rates_of = self._rates_of(step_mode, groups)
+            rates_of(span)  # bad bounds are told before anything is touched
+            loss = self._loss_function()
+            step = self._make_step(loss, accumulation_steps)
         with (
-            peers_of(self.model, accumulation_steps) as peers,
+            communicator_for(self.model, accumulation_steps) as processes,
             self._preserved(train_loader, val_loader) as snapshot,
-            Progress(span.num_iter * repeats, shown=progress and peers.leads) as bar,
+            Progress(span.num_iter * repeats, shown=progress and processes.is_main_process) as bar,
         ):
             validation = None
             if val_loader is not None:
                 validation = Validation(self.model, loss, val_loader, val_batches, val_every)
             test = RangeTest(rates_of, step_mode, smooth_f, diverge_th, validation, on_step)
-            session = self._session(peers, snapshot, step, train_loader, bar, cached_batches)
+            session = self._session(processes, snapshot, step, train_loader, bar, cached_batches)
             run = test.run_from_flat if start_lr is None else test.run
             self._result = run(session, span, repeats)
         return self._result
@@ -252,20 +254,23 @@ class LRFinder:
             NoSuggestionError: if no trial gets below the loss that it began with.
             InvalidInputError: if an argument cannot work; nothing was touched.
         """
-        plan = make_plan(budget)
-        if total_steps is not None:
-            check_count("total_steps", total_steps)
-        accumulation_steps = self._micro_batches(accumulation_steps)
-        rates_of = self._rates_of("exp", groups)
-        span = Range(start_lr, end_lr, plan.sweep_steps)
-        rates_of(span)
-        step = self._make_step(self._loss_function(), accumulation_steps)
+        with report_errors(self.model):
+            plan = make_plan(budget)
+            if total_steps is not None:
+                check_count("total_steps", total_steps)
+            accumulation_steps = self._micro_batches(accumulation_steps)
+            rates_of = self._rates_of("exp", groups)
+            span = Range(start_lr, end_lr, plan.sweep_steps)
+            rates_of(span)
+            step = self._make_step(self._loss_function(), accumulation_steps)
         with (
-            peers_of(self.model, accumulation_steps) as peers,
+            communicator_for(self.model, accumulation_steps) as processes,
             self._preserved(train_loader) as snapshot,
-            Progress(budget, "sweep and trials", shown=progress and peers.leads) as bar,
+            Progress(
+                budget, "sweep and trials", shown=progress and processes.is_main_process
+            ) as bar,
         ):
-            session = self._session(peers, snapshot, step, train_loader, bar)
+            session = self._session(processes, snapshot, step, train_loader, bar)
             test = RangeTest(rates_of, "exp", SMOOTH_F, DIVERGE_TH)
             result = test.run(session, span)
             if not shows_descent(result) and plan.can_sweep_again:
@@ -382,7 +387,7 @@ class LRFinder:
 
     def _session(
         self,
-        peers: Peers,
+        communicator: Communicator,
         snapshot: Snapshot,
         step: Step,
         loader: Iterable[Any],
@@ -397,13 +402,13 @@ class LRFinder:
             loader,
             cached_batches,
             progress,
-            peers,
+            communicator,
         )
 
     def _prepare_model(self) -> None:
         if not self.model.training:  # one in training mode may hold parts in eval on purpose
             self.model.train()
-        if not is_spread(self.model) and compute_device(self.model) != self.device:
+        if not is_sharded(self.model) and compute_device(self.model) != self.device:
             for part in (self.model, self.criterion):
                 if isinstance(part, nn.Module):
                     part.to(self.device)

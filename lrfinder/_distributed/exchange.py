@@ -1,100 +1,79 @@
-"""One small sum over all processes, begun in the background and waited for later."""
+"""One small sum over all ranks, begun in the background and read later."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Protocol
+from functools import cache
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-# How long a process waits before it looks whether another one has told a failure.
-_LOOK_AROUND = timedelta(seconds=1)
+# Waits for a sum; returns it, and the last number of the vector of this rank.
+Wait = Callable[[], tuple[list[float], float]]
+
+# How long a rank waits before it looks whether another one has reported a failure.
+_CHECK_EVERY = timedelta(seconds=1)
 # Seconds between two looks whether a device has finished.
 _PAUSE = 5e-5
 
 
-class Exchange(Protocol):
-    """A sum that is under way."""
-
-    def finish(self) -> list[float]:
-        """Wait for it; return the sums, and behind them the last number of this process alone."""
-
-
-def begin_exchange(
-    vector: Tensor, group: dist.ProcessGroup, look_around: Callable[[], None]
-) -> Exchange:
-    """Begin the sum of a vector over all processes of a group.
+def begin_sum(vector: Tensor, group: dist.ProcessGroup, check: Callable[[], None]) -> Wait:
+    """Begin the sum of a vector over all ranks of a group; return the call that waits for it.
 
     Args:
-        vector: shape `(n,)`, of the same length everywhere; it is overwritten.
+        vector: shape `(n,)`, of the same length on every rank; it is overwritten.
         group: its backend serves the device of `vector`.
-        look_around: called about once per second of waiting; raises if there is nothing to wait
-            for any more.
+        check: called about once per second of waiting; raises if waiting has become useless.
     """
-    if vector.device.type in ("cuda", "xpu"):
-        return _OnDevice(vector, group, look_around)
-    return _OnHost(vector, group, look_around)
+    begin = _begin_on_device if vector.device.type in ("cuda", "xpu") else _begin_on_host
+    return begin(vector, group, check)
 
 
-class _OnHost:
-    def __init__(
-        self, vector: Tensor, group: dist.ProcessGroup, look_around: Callable[[], None]
-    ) -> None:
-        self._own = float(vector[-1])
-        self._vector = vector
-        self._look_around = look_around
-        self._work: Any = dist.all_reduce(vector, group=group, async_op=True)
+def _begin_on_host(vector: Tensor, group: dist.ProcessGroup, check: Callable[[], None]) -> Wait:
+    own = float(vector[-1])
+    work: Any = dist.all_reduce(vector, group=group, async_op=True)
 
-    def finish(self) -> list[float]:
-        """Wait for the sum; the time-out of the group ends the wait."""
-        while not self._work.is_completed():
+    def wait() -> tuple[list[float], float]:
+        while not work.is_completed():
             try:
-                self._work.wait(_LOOK_AROUND)
+                work.wait(_CHECK_EVERY)
             except RuntimeError:
-                self._look_around()
-        self._work.wait()  # raises if it was completed by a failure
-        return [*self._vector.tolist(), self._own]
+                check()
+        work.wait()  # raises if it was completed by a failure
+        return vector.tolist(), own
+
+    return wait
 
 
-class _OnDevice:
-    """The sum, and its way to the host, beside the stream of the training."""
+def _begin_on_device(vector: Tensor, group: dist.ProcessGroup, check: Callable[[], None]) -> Wait:
+    """Begin the sum and its copy to the host beside the stream of the training."""
+    runtime: Any = getattr(torch, vector.device.type)
+    numbers = torch.cat((vector, vector[-1:]))
+    host = torch.empty(len(numbers), dtype=numbers.dtype, pin_memory=True)
+    event, side = runtime.Event(), _side_stream(runtime, vector.device)
+    side.wait_stream(runtime.current_stream(vector.device))
+    with runtime.stream(side):
+        dist.all_reduce(numbers[:-1], group=group, async_op=True).wait()  # the side stream waits
+        host.copy_(numbers, non_blocking=True)
+        event.record(side)
 
-    def __init__(
-        self, vector: Tensor, group: dist.ProcessGroup, look_around: Callable[[], None]
-    ) -> None:
-        runtime: Any = getattr(torch, vector.device.type)
-        self._look_around = look_around
-        self._vector, self._own = vector, vector[-1:].clone()  # held until they have been copied
-        self._host = torch.empty(len(vector) + 1, dtype=vector.dtype, pin_memory=True)
-        self._event = runtime.Event()
-        side = _side_stream(runtime, vector.device)
-        side.wait_stream(runtime.current_stream(vector.device))
-        with runtime.stream(side):
-            dist.all_reduce(vector, group=group, async_op=True).wait()  # the side stream waits
-            self._host[:-1].copy_(vector, non_blocking=True)
-            self._host[-1:].copy_(self._own, non_blocking=True)
-            self._event.record(side)
-
-    def finish(self) -> list[float]:
-        """Wait for the sum; the watchdog of the backend ends the wait."""
-        looked = time.monotonic()
-        while not self._event.query():
+    def wait(_held_until_copied: Tensor = numbers) -> tuple[list[float], float]:
+        checked = time.monotonic()
+        while not event.query():
             time.sleep(_PAUSE)
-            if time.monotonic() - looked > _LOOK_AROUND.total_seconds():
-                self._look_around()
-                looked = time.monotonic()
-        values: list[float] = self._host.tolist()
-        return values
+            if time.monotonic() - checked > _CHECK_EVERY.total_seconds():
+                check()
+                checked = time.monotonic()
+        *sums, own = host.tolist()
+        return sums, own
+
+    return wait
 
 
-_streams: dict[torch.device, Any] = {}
-
-
+@cache
 def _side_stream(runtime: Any, device: torch.device) -> Any:
-    if device not in _streams:
-        _streams[device] = runtime.Stream(device)
-    return _streams[device]
+    return runtime.Stream(device)

@@ -9,11 +9,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from lrfinder._errors import InvalidInputError
-
-
-class OutOfDataError(Exception):
-    """The loader ended and gives nothing when it is started again."""
+from lrfinder._errors import InvalidInputError, OutOfDataError
 
 
 class Batches:

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from lrfinder._sweep.batches import OutOfDataError
-from lrfinder._sweep.communicator import Alone, OnStep, Peers
+from lrfinder._errors import OutOfDataError
+from lrfinder._sweep.communicator import Communicator, OnStep, SingleProcess
 from lrfinder._sweep.param_groups import set_learning_rates
 from lrfinder._sweep.progress import Progress
 from lrfinder._sweep.readback import Reader, Scalar
@@ -57,7 +57,7 @@ class Sweep:
         progress: counts the steps.
         validation: measures the validation loss; None for none.
         on_step: called as `on_step(lr, loss, step)`; a true answer ends the sweep.
-        peers: the processes that sweep in step with this one; None for this one alone.
+        communicator: the processes that sweep together; None for this one alone.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Sweep:
         progress: Progress,
         validation: Validation | None = None,
         on_step: OnStep | None = None,
-        peers: Peers | None = None,
+        communicator: Communicator | None = None,
     ) -> None:
         self._optimizer = optimizer
         self._batches = batches
@@ -81,16 +81,16 @@ class Sweep:
         self._watch = watch
         self._progress = progress
         self._validation = validation
-        self._peers = peers or Alone()
-        self._step = self._peers.guard(step)
-        self._on_step = self._peers.heed(on_step)
+        self._communicator = communicator or SingleProcess()
+        self._step = self._communicator.report_failures(step)
+        self._on_step = self._communicator.wrap_callback(on_step)
         self._reader: Reader | None = None
         self._pending = 0  # steps that were taken and not read yet
         self._recording = Recording()
 
     def run(self) -> Recording:
         """Sweep until the ladder ends or there is a reason to stop."""
-        self._batches = self._peers.begin(self._batches, self._terms())
+        self._batches = self._communicator.begin_sweep(self._batches, self._terms())
         reason = None
         for lrs in self._group_rates:
             reason = self._update(lrs)
@@ -100,7 +100,7 @@ class Sweep:
             # Those came from the step just taken: an older one may still ask to stop earlier.
             reason = self._take_in(self._reader.drain() if self._reader else []) or reason
         self._recording.stop_reason = reason or StopReason.COMPLETED
-        self._peers.part(self._recording.stop_reason)
+        self._communicator.end_sweep()
         return self._recording
 
     def _terms(self) -> str:
@@ -151,17 +151,17 @@ class Sweep:
         scalars += [outcome.metrics.get(name, math.nan) for name in self._recording.metrics]
         sizes += [outcome.size] * len(self._recording.metrics)
         if self._validation is not None and step % self._validation.every == 0:
-            scalars.append(self._peers.guard(self._validation)())
+            scalars.append(self._communicator.report_failures(self._validation)())
             sizes.append(self._validation.size)
 
     def _begin(self, outcome: StepOutcome) -> Reader:
-        self._recording.batch_size = self._peers.total(outcome.size)
+        self._recording.batch_size = self._communicator.total_batch_size(outcome.size)
         self._recording.metrics = {name: [] for name in outcome.metrics}
         columns = ["loss", *outcome.metrics]
         if self._validation is not None:
             self._validation.begin(outcome.size)
             columns.append("validation loss")
-        return self._peers.reader(outcome.loss.device, columns)
+        return self._communicator.reader(outcome.loss.device, columns)
 
     def _take_in(self, arrived: list[list[float]]) -> StopReason | None:
         """Record the steps that have arrived, up to the one that ends the sweep."""

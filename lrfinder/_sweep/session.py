@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._sweep.batches import Batches
-from lrfinder._sweep.communicator import OnStep, Peers
+from lrfinder._sweep.communicator import Communicator, OnStep
 from lrfinder._sweep.group_rates import GroupRates
 from lrfinder._sweep.loop import Recording, Sweep
 from lrfinder._sweep.progress import Progress
@@ -29,7 +29,7 @@ class Session:
         loader: any iterable of batches, walked from its beginning in every run.
         cached_batches: how many batches are held and repeated; None for all.
         progress: counts the steps.
-        peers: the processes that do the same in step with this one.
+        communicator: the processes that sweep together.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Session:
         loader: Iterable[Any],
         cached_batches: int | None,
         progress: Progress,
-        peers: Peers,
+        communicator: Communicator,
     ) -> None:
         self._snapshot = snapshot
         self._prepare = prepare
@@ -50,7 +50,7 @@ class Session:
         self._loader = loader
         self._cached_batches = cached_batches
         self._progress = progress
-        self._peers = peers
+        self._communicator = communicator
 
     def run(
         self,
@@ -81,7 +81,7 @@ class Session:
                 progress=self._progress,
                 validation=validation,
                 on_step=on_step,
-                peers=self._peers,
+                communicator=self._communicator,
             ).run()
         finally:
             batches.close()

@@ -90,11 +90,11 @@ class Suggestion:
         set_learning_rates(optimizer, self.lrs)
 
     def _check_batch_size(self, batch_size: int | None) -> None:
-        from lrfinder._distributed.rank import leads_group
+        from lrfinder._distributed.rank import is_rank_zero
         from lrfinder._errors import warn
 
         is_other = None not in (batch_size, self.batch_size) and batch_size != self.batch_size
-        if is_other and leads_group():
+        if is_other and is_rank_zero():
             warn(
                 f"expected {self.batch_size} samples in an optimizer step, as in the range test, "
                 f"got {batch_size}; another batch size wants another rate: repeat the test with it"
