@@ -6,16 +6,18 @@ wait there for one that has failed, and no collective is called out of order.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 
-from lrfinder._errors import InvalidInputError, SweepError
+from lrfinder._errors import SweepError
 
 _log = logging.getLogger("lrfinder")
 
@@ -32,7 +34,7 @@ _ENDED = "the range test has ended on every rank and the state was restored; see
 
 
 class Coordinator:
-    """Messages, barriers and heartbeats of the ranks of one range test.
+    """Messages and heartbeats of the ranks of one range test.
 
     A rank that computes for a long time still has a heartbeat; one that was killed has none.
 
@@ -48,7 +50,7 @@ class Coordinator:
         self._rank = rank
         self._ranks = list(ranks)
         self._timeout = timeout
-        self._barriers = self._cleared = 0
+        self._gathered = self._cleared = 0
         self._has_failed = False
         self._has_left = threading.Event()
         self._heartbeat = threading.Thread(target=self._beat, name="lrfinder", daemon=True)
@@ -62,42 +64,24 @@ class Coordinator:
         self._has_left.set()
         self._heartbeat.join(_HEARTBEAT)
 
-    def assert_same(self, name: str, value: str) -> None:
-        """Raise `InvalidInputError` if the rank that came first has another value."""
-        first = self._store.compare_set(self._key(name), "", value).decode()
-        if first != value:
-            raise InvalidInputError(
-                f"every rank must use the same {name}, but rank {self._rank} has {value} and "
-                f"another rank has {first}; pass the same arguments on every rank"
-            )
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all ranks, in their order, as soon as every rank has come here.
 
-    def add(self, name: str, number: int) -> Callable[[], int]:
-        """Add to a sum; return a call that returns the sum of all ranks after the next barrier."""
-        key = self._key(name)
-        self._store.add(key, number)
-        return lambda: self._store.add(key, 0)
-
-    def mark(self, name: str) -> None:
-        """Put this rank on a list."""
-        self._store.set(f"{self._key(name)}/{self._rank}", "1")
-
-    def marked(self, name: str) -> Callable[[], list[int]]:
-        """Return a call that returns the ranks on a list, also after the next barrier."""
-        key = self._key(name)
-        return lambda: [rank for rank in self._ranks if self._store.check([f"{key}/{rank}"])]
-
-    def barrier(self) -> None:
-        """Wait until every rank has come here.
+        Args:
+            value: anything that JSON can hold.
 
         Raises:
             SweepError: if a rank has failed, is gone, or does not join before the timeout.
         """
-        if self._store.add(self._key("number here"), 1) == len(self._ranks):
-            self._store.set(self._key("all here"), "1")
-        self.mark("here")
+        self._store.set(self._key(self._rank), json.dumps(value))
+        if self._store.add(self._key("ranks here"), 1) == len(self._ranks):
+            values = self._store.multi_get([self._key(rank) for rank in self._ranks])
+            self._store.set(self._key("all"), json.dumps([json.loads(value) for value in values]))
         self._wait_for_all()
-        self._barriers += 1
         self.raise_failure()
+        gathered: list[Any] = json.loads(self._store.get(self._key("all")))
+        self._gathered += 1
+        return gathered
 
     def report_failure(self, error: BaseException) -> None:
         """Tell the others that this rank has failed."""
@@ -129,6 +113,8 @@ class Coordinator:
     def lost_connection(self) -> SweepError:
         """Return the reason why the connection to another rank was lost."""
         try:
+            if self._store.add("ranks that lost a connection", 1) > 1:  # the first looks for all
+                _wait_until(self._is_failure_reported, 2 * _SILENCE)
             self._report_silent_ranks(self._is_failure_reported)
             self.raise_failure()
         except SweepError as error:
@@ -142,23 +128,25 @@ class Coordinator:
 
     def _wait_for_all(self) -> None:
         def are_all_here() -> bool:
-            return self._store.check([self._key("all here")])
+            return self._store.check([self._key("all")])
 
         begun, has_logged = time.monotonic(), False
         while not _wait_until(are_all_here, min(_CHECK_AFTER, self._timeout)):
-            here = self.marked("here")()
             waited = time.monotonic() - begun
-            late = [rank for rank in self._ranks if rank not in here]
             if waited > self._timeout:
-                raise SweepError(
-                    f"rank {_names(late)} did not join the range test within {self._timeout:.0f} "
-                    "s; call it on every rank of the process group"
-                )
-            if waited > _LOG_AFTER and not has_logged:
-                has_logged = True
-                if self._rank == here[0]:
-                    _log.warning("waiting for rank %s to join the range test", _names(late))
-            self._report_silent_ranks(are_all_here)
+                what = "did not join the range test, which every rank must call, within"
+                self._report(self._late(), f"{what} {self._timeout:.0f} s")
+            elif self._rank == next(filter(self._is_here, self._ranks)):  # one looks for all
+                if waited > _LOG_AFTER and not has_logged:
+                    has_logged = True
+                    _log.warning("waiting for rank %s to join the range test", _names(self._late()))
+                self._report_silent_ranks(are_all_here)
+
+    def _late(self) -> list[int]:
+        return [rank for rank in self._ranks if not self._is_here(rank)]
+
+    def _is_here(self, rank: int) -> bool:
+        return self._store.check([self._key(rank)])
 
     def _beat(self) -> None:
         with suppress(dist.DistError):  # the store may be gone
@@ -171,6 +159,8 @@ class Coordinator:
 
     def _report_silent_ranks(self, is_over: Callable[[], bool]) -> None:
         """Report the ranks whose heartbeat has ended, unless something else happens before."""
+        if is_over():
+            return
         before = {rank: self._count_heartbeats(rank) for rank in self._ranks}
 
         def silent() -> list[int]:
@@ -183,7 +173,7 @@ class Coordinator:
         # The first report counts, so that every rank raises the same error.
         names = _names(ranks)
         self._store.compare_set(self._failure, "", f"rank {names} {what}; {_ENDED} rank {names}")
-        self._store.set(self._key("all here"), "1")  # nobody has to wait there any more
+        self._store.set(self._key("all"), "")  # nobody has to wait there any more
 
     def _is_failure_reported(self) -> bool:
         return self._store.check([self._failure])
@@ -192,8 +182,8 @@ class Coordinator:
     def _failure(self) -> str:
         return f"failure/{self._cleared}"
 
-    def _key(self, name: str) -> str:
-        return f"{name}/{self._barriers}.{self._cleared}"
+    def _key(self, name: str | int) -> str:
+        return f"{name}/{self._gathered}.{self._cleared}"
 
 
 def _wait_until(is_so: Callable[[], bool], seconds: float) -> bool:

@@ -43,13 +43,14 @@ def pack(
     Args:
         scalars: the loss first; none for a skipped step.
         sizes: number of samples behind each scalar; None, for not known, counts as 1.
-        status: of this rank; `non_finite` is filled in here.
+        status: of this rank; `skipped` and `non_finite` are filled in here.
         columns: the most scalars that a step has, >= 1.
         device: where the loss is.
 
     Returns:
         float64, shape `(2 * columns + 5,)`.
     """
+    status = status._replace(skipped=not scalars)
     padding = [0.0] * (columns - len(scalars))
     weights = [*(1.0 if size is None else float(size) for size in sizes), *padding]
     if device.type == "cpu":

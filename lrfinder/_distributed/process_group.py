@@ -12,28 +12,30 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
-from lrfinder._distributed.connections import close_connections, is_lost_connection, timeout_of
+from lrfinder._distributed.collectives import (
+    Wait,
+    begin_sum,
+    close_connections,
+    is_lost_connection,
+    timeout_of,
+)
 from lrfinder._distributed.coordinator import Coordinator
-from lrfinder._distributed.exchange import Wait, begin_sum
 from lrfinder._distributed.lookahead import STEPS_AHEAD, Lookahead
 from lrfinder._distributed.packing import Status, pack, unpack
 from lrfinder._distributed.sharding import copies_of_a_batch, group_of, groups_in_use
-from lrfinder._errors import OutOfDataError, SweepError, warn
+from lrfinder._errors import InvalidInputError, OutOfDataError, SweepError, warn
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_WARNINGS = {
-    "out of data": (
-        "rank {} of {} ran out of data, which ends the range test on every rank; give every rank "
-        "as many batches, or a loader that can be iterated again"
-    ),
-    "non-finite": (
-        "the loss became infinite or NaN on rank {} of {} and stayed finite on the others, which "
-        "ends the range test on every rank; if training does not diverge there, check the data of "
-        "that rank"
-    ),
-}
+_RAN_OUT = (
+    "rank {} of {} ran out of data, which ends the range test on every rank; give every rank as "
+    "many batches, or a loader that can be iterated again"
+)
+_NON_FINITE = (
+    "the loss became infinite or NaN on rank {} of {} and stayed finite on the others, which ends "
+    "the range test on every rank; if training does not diverge there, check the data of that rank"
+)
 _CLOSED = (
     "; other ranks may have waited for this one in a collective, so the connections of the process "
     "group were closed: create a new process group before you continue"
@@ -61,10 +63,17 @@ class ProcessGroupCommunicator:
     def __init__(self, model: nn.Module, batches_per_step: int) -> None:
         self._group = group_of(model)
         self._groups = dict.fromkeys((self._group, *groups_in_use(model)))
-        self._size = dist.get_world_size(self._group)
+        self._ranks = dist.get_process_group_ranks(self._group)
         self._batches_per_step = batches_per_step
-        self._copies = copies_of_a_batch(model, self._size)
-        self._coordinator = _new_coordinator(self._group)
+        self._copies = copies_of_a_batch(model, len(self._ranks))
+        name = self._group.group_name
+        _uses[name] += 1
+        self._coordinator = Coordinator(
+            PrefixStore(f"lrfinder/{name}/{_uses[name]}", _get_default_store()),
+            dist.get_rank(),
+            self._ranks,
+            timeout_of(self._group),
+        )
         self._under_way: deque[Wait] = deque()
         self._error: BaseException | None = None  # to be raised when all ranks end together
         self._asked_to_stop = self._should_stop = self._have_all_failed = False
@@ -87,22 +96,18 @@ class ProcessGroupCommunicator:
         """Begin a sweep as soon as every rank has come here and drawn its first batches."""
         self._batches = Lookahead(batches, self._batches_per_step)
         self._steps_read = 0
-        self._asked_to_stop = self._should_stop = False
-        self._coordinator.assert_same("range test", description)
-        held = self._batches.fill()
-        short = [self._coordinator.add(f"at most {n}", int(held <= n)) for n in range(STEPS_AHEAD)]
-        self._coordinator.barrier()
-        for steps, ranks in enumerate(short):
-            if ranks():
-                self._batches.end_after(steps)
+        self._asked_to_stop = self._should_stop = self._was_non_finite = False
+        answers = self._coordinator.gather([description, self._batches.fill()])
+        descriptions, steps = zip(*answers, strict=True)
+        self._check_same("range test", descriptions)
+        if min(steps) < STEPS_AHEAD:
+            self._batches.end_after(min(steps))
         return self._batches
 
     def total_batch_size(self, size: int | None) -> int | None:
         """Return the number of different samples in a step of all ranks."""
-        unknown = self._coordinator.add("of unknown size", int(size is None))
-        samples = self._coordinator.add("samples", size or 0)
-        self._coordinator.barrier()
-        return None if unknown() else samples() // self._copies
+        sizes = self._coordinator.gather(size)
+        return None if None in sizes else sum(sizes) // self._copies
 
     def wrap_callback(
         self, on_step: Callable[[float, float, int], Any] | None
@@ -123,19 +128,23 @@ class ProcessGroupCommunicator:
     def reader(self, device: torch.device, names: list[str]) -> ProcessGroupCommunicator:
         """Return what reads the mean over all ranks, weighted by their batch sizes."""
         self._device, self._columns = device, len(names)
-        self._coordinator.assert_same("set of metrics", ", ".join(names))
-        self._coordinator.barrier()
+        self._check_same("set of metrics", self._coordinator.gather(", ".join(names)))
         return self
 
     def push(
         self, scalars: Sequence[Tensor | float], sizes: Sequence[int | None]
     ) -> list[list[float]]:
         """Send the scalars of one step; return the means of the step before."""
-        return self._exchange(scalars, sizes, self._status())
+        steps = self._defer(self._batches.fill, STEPS_AHEAD)
+        status = Status(steps < STEPS_AHEAD, self._error is not None, self._asked_to_stop)
+        with self._reported_failures():
+            vector = pack(scalars, sizes, status, self._columns, self._device)
+            self._under_way.append(begin_sum(vector, self._group, self._coordinator.raise_failure))
+        return self._read(leave=1)
 
     def skip(self) -> list[list[float]]:
         """Send that a step was skipped; return the means of the step before."""
-        return self._exchange((), (), self._status()._replace(skipped=1))
+        return self.push((), ())
 
     def drain(self) -> list[list[float]]:
         """Wait for the rest and return it."""
@@ -153,16 +162,13 @@ class ProcessGroupCommunicator:
     def end_sweep(self) -> None:
         """End a sweep as soon as every rank has ended it without an error."""
         self._forget_rest()
-        if self._batches.ran_out:
-            self._coordinator.mark("out of data")
-        marked = {name: self._coordinator.marked(name) for name in _WARNINGS}
-        self._coordinator.barrier()
         if self._error is not None:
             raise self._error
-        for name, warning in _WARNINGS.items() if self.is_main_process else ():
-            ranks = marked[name]()
-            if 0 < len(ranks) < self._size:
-                warn(warning.format(", ".join(map(str, ranks)), self._size))
+        answers = self._coordinator.gather([self._batches.ran_out, self._was_non_finite])
+        for warning, flags in zip((_RAN_OUT, _NON_FINITE), zip(*answers, strict=True), strict=True):
+            ranks = [str(rank) for rank, flag in zip(self._ranks, flags, strict=True) if flag]
+            if self.is_main_process and 0 < len(ranks) < len(flags):
+                warn(warning.format(", ".join(ranks), len(flags)))
 
     @contextmanager
     def _reported_failures(self) -> Iterator[None]:
@@ -181,6 +187,14 @@ class ProcessGroupCommunicator:
                 close_connections(self._groups)
             raise
 
+    def _check_same(self, name: str, values: Sequence[str]) -> None:
+        for rank, value in zip(self._ranks, values, strict=True):
+            if value != values[0]:
+                raise InvalidInputError(
+                    f"every rank must use the same {name}, but rank {self._ranks[0]} has "
+                    f"{values[0]} and rank {rank} has {value}; pass the same arguments everywhere"
+                )
+
     def _defer(self, function: Callable[[], _T], otherwise: _T) -> _T:
         """Call a function; keep its error until all ranks end together, and call none after it."""
         if self._error is None:
@@ -191,30 +205,13 @@ class ProcessGroupCommunicator:
                 self._coordinator.report_failure(error)
         return otherwise
 
-    def _status(self) -> Status:
-        steps = self._defer(self._batches.fill, STEPS_AHEAD)
-        return Status(
-            out_of_data=steps < STEPS_AHEAD,
-            failed=self._error is not None,
-            asked_to_stop=self._asked_to_stop,
-        )
-
-    def _exchange(
-        self, scalars: Sequence[Tensor | float], sizes: Sequence[int | None], status: Status
-    ) -> list[list[float]]:
-        with self._reported_failures():
-            vector = pack(scalars, sizes, status, self._columns, self._device)
-            self._under_way.append(begin_sum(vector, self._group, self._coordinator.raise_failure))
-        return self._read(leave=1)
-
     def _read(self, leave: int) -> list[list[float]]:
         arrived = []
         while len(self._under_way) > leave:
             with self._reported_failures():
                 sums, is_non_finite = self._under_way.popleft()()
             means, status = unpack(sums, self._columns)
-            if is_non_finite:
-                self._coordinator.mark("non-finite")
+            self._was_non_finite |= bool(is_non_finite)
             self._act_on(status)
             if means:
                 arrived.append(means)
@@ -223,16 +220,16 @@ class ProcessGroupCommunicator:
     def _act_on(self, status: Status) -> None:
         """Do what every rank does after this step."""
         # A rank whose loss is not finite does not count its step as skipped.
-        scalers_disagree = 0 < status.skipped < self._size - status.non_finite
+        scalers_disagree = 0 < status.skipped < len(self._ranks) - status.non_finite
         if status.failed or scalers_disagree:
             self._forget_rest()
         if status.failed:
             raise self._error or self._coordinator.lost_connection()
         if scalers_disagree:
             raise SweepError(
-                f"the gradient scaler skipped a step on {status.skipped:.0f} of {self._size} "
-                "ranks, but must skip it on all of them or on none; average the gradients over "
-                "the ranks, as DistributedDataParallel does"
+                f"the gradient scaler skipped a step on {status.skipped:.0f} of "
+                f"{len(self._ranks)} ranks, but must skip it on all of them or on none; average "
+                "the gradients over the ranks, as DistributedDataParallel does"
             )
         if status.out_of_data:
             self._batches.end_after(self._steps_read + STEPS_AHEAD)
@@ -244,11 +241,3 @@ class ProcessGroupCommunicator:
         with self._reported_failures():
             while self._under_way:
                 self._under_way.popleft()()
-
-
-def _new_coordinator(group: dist.ProcessGroup) -> Coordinator:
-    _uses[group.group_name] += 1
-    prefix = f"lrfinder/{group.group_name}/{_uses[group.group_name]}"
-    store = PrefixStore(prefix, _get_default_store())
-    ranks = dist.get_process_group_ranks(group)
-    return Coordinator(store, dist.get_rank(), ranks, timeout_of(group))

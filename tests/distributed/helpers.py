@@ -49,8 +49,8 @@ class Raised:
 def run(function: Callable[..., Any], processes: int, *arguments: Any) -> list[Any]:
     """Call a function in several processes of one gloo group; return what each call returns."""
     answers = run_to_any_end(function, processes, *arguments)
-    for answer in answers:
-        assert not isinstance(answer, Raised), answer.traceback
+    raised = [answer.traceback for answer in answers if isinstance(answer, Raised)]
+    assert not raised, "\n".join(raised)
     return answers
 
 

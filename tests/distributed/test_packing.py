@@ -32,7 +32,7 @@ def test_batches_of_unknown_size_count_alike():
 def test_a_column_without_samples_is_left_out_and_a_skipped_step_has_no_means():
     with_validation = pack([1.0, 5.0], [2, 2], Status(), 2, CPU)
     without = pack([3.0], [2], Status(), 2, CPU)
-    skipped = pack([], [], Status(skipped=1), 2, CPU)
+    skipped = pack([], [], Status(), 2, CPU)
     assert unpack((2 * with_validation).tolist(), 2)[0] == [1.0, 5.0]
     assert unpack((2 * without).tolist(), 2)[0] == [3.0]
     assert unpack((2 * skipped).tolist(), 2) == ([], Status(skipped=2))

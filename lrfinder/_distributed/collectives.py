@@ -1,9 +1,10 @@
-"""One small sum over all ranks, begun in the background and read later."""
+"""Collectives: a sum that is begun in the background, and the way out of one that never ends."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -19,6 +20,8 @@ Wait = Callable[[], tuple[list[float], float]]
 _CHECK_EVERY = timedelta(seconds=1)
 # Seconds between two looks whether a device has finished.
 _PAUSE = 5e-5
+# A tag on which nobody sends.
+_UNUSED_TAG = 0x1F1D
 
 
 def begin_sum(vector: Tensor, group: dist.ProcessGroup, check: Callable[[], None]) -> Wait:
@@ -77,3 +80,33 @@ def _begin_on_device(vector: Tensor, group: dist.ProcessGroup, check: Callable[[
 @cache
 def _side_stream(runtime: Any, device: torch.device) -> Any:
     return runtime.Stream(device)
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Return whether an error comes from a collective or a store that another rank has left."""
+    # Gloo raises plain errors, which are recognised by the place in its source that they name.
+    return isinstance(error, dist.DistError) or (
+        type(error) is RuntimeError
+        and any(sign in str(error) for sign in ("gloo/", "pair closure"))
+    )
+
+
+def close_connections(groups: Iterable[dist.ProcessGroup]) -> None:
+    """Close the connections of process groups, so that nobody waits in them for this rank."""
+    for group in groups:
+        with suppress(RuntimeError):
+            group.abort()
+        # Gloo has no abort, but it closes all connections when a receive runs out of time.
+        rank = dist.get_rank(group)
+        other = dist.get_global_rank(group, (rank + 1) % dist.get_world_size(group))
+        with suppress(RuntimeError):
+            work: Any = dist.irecv(torch.empty(1), other, group, tag=_UNUSED_TAG)
+            work.wait(timedelta(milliseconds=1))
+
+
+def timeout_of(group: dist.ProcessGroup) -> float:
+    """Return the timeout of a process group in seconds."""
+    backend: Any = group._get_backend(group._device_types[0])
+    if hasattr(backend, "options"):
+        return float(backend.options._timeout.total_seconds())
+    return float(dist.default_pg_timeout.total_seconds())
