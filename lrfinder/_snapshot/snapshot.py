@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lrfinder._distributed.sharding import reshard, settle
 from lrfinder._errors import InvalidInputError
 from lrfinder._snapshot import rng as _rng
 from lrfinder._snapshot.containers import capture_dict
 from lrfinder._snapshot.interrupts import held_back
 from lrfinder._snapshot.kinds import UNCHANGING, Notes, is_known, remember
+from lrfinder._snapshot.sharded import reset_sharded_state, reshard
 from lrfinder._snapshot.storage import Storage, Where, open_storage
 from lrfinder._snapshot.tensors import capture_values, is_in_one_piece, regions
 
@@ -141,7 +141,7 @@ class Snapshot:
             self._visit_loader(thing)
         elif isinstance(thing, torch.nn.Module):
             reshard(thing)  # shards are kept, never the whole of the parameters
-            self._notes.put_back.append(lambda: settle(thing))
+            self._notes.put_back.append(lambda: reset_sharded_state(thing))
             self._visit(thing)
         elif is_known(thing):
             self._visit(thing)

@@ -16,7 +16,7 @@ from torch.distributed.tensor.parallel import (
 )
 
 from lrfinder import LRFinder, SweepError, preserve_state
-from lrfinder._distributed.sharding import compute_device, is_spread
+from lrfinder._distributed.sharding import compute_device, is_sharded
 from tests.distributed.helpers import (
     Raised,
     Shard,
@@ -86,7 +86,7 @@ def sweep_of(kind, evaluated=False):
     result = LRFinder(model, optimizer, MSE).range_test(
         loader, loader, num_iter=12, start_lr=1e-4, end_lr=0.1, progress=False
     )
-    return result, same(before, everything(model, optimizer)), is_spread(model)
+    return result, same(before, everything(model, optimizer)), is_sharded(model)
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +210,9 @@ def test_a_snapshot_takes_the_memory_of_the_local_shards_and_no_more():
 
 
 def test_a_model_on_several_devices_is_recognised_and_others_are_not():
-    assert not is_spread(network())
+    assert not is_sharded(network())
     spread = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2, device="meta")])
-    assert is_spread(spread)
+    assert is_sharded(spread)
     assert compute_device(nn.ModuleList(reversed(list(spread)))) == torch.device("cpu")
 
 
