@@ -7,13 +7,15 @@ does not use it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from lrfinder._snapshot.sharded import fsdp_modules
 
 
 def is_spread(model: nn.Module) -> bool:
@@ -74,24 +76,6 @@ def mean_over_processes(model: nn.Module, loss: Tensor, size: int | None) -> Ten
     return (sums[0] / sums[1]).to(loss.dtype)
 
 
-def reshard(model: nn.Module) -> None:
-    """Free gathered parameters of `fully_shard`, so that its modules hold their shards again."""
-    for module in _fsdp_modules(model):
-        module.reshard()
-
-
-def settle(model: nn.Module) -> None:
-    """Bring modules of `fully_shard` from anywhere within an iteration back between two of them.
-
-    The gradients of that iteration are lost.
-    """
-    for root in _fsdp_roots(model):
-        with suppress(RuntimeError):  # of a collective that was under way
-            if hasattr(root, "reset_iter_state"):
-                root.reset_iter_state()
-    reshard(model)
-
-
 def group_of(model: nn.Module) -> dist.ProcessGroup:
     """Return the process group in which a model is trained; the default one if it has none."""
     for module in _wrapped(model):
@@ -124,7 +108,7 @@ def copies_of_a_batch(model: nn.Module, processes: int) -> int:
     """
     if _wrapped(model):
         return 1
-    data_meshes = [module._get_fsdp_state()._fsdp_param_group for module in _fsdp_modules(model)]
+    data_meshes = [module._get_fsdp_state()._fsdp_param_group for module in fsdp_modules(model)]
     sizes: list[int] = [group.mesh_info.mesh.size() for group in data_meshes if group is not None]
     if sizes:
         return max(1, processes // sizes[0])
@@ -148,19 +132,3 @@ def _meshes(model: nn.Module) -> list[Any]:
 
 def _wrapped(model: nn.Module) -> list[DistributedDataParallel]:
     return [module for module in model.modules() if isinstance(module, DistributedDataParallel)]
-
-
-def _fsdp_modules(model: nn.Module) -> list[Any]:
-    return [module for module in model.modules() if _is_fsdp(module)]
-
-
-def _is_fsdp(module: nn.Module) -> bool:
-    return hasattr(module, "reshard") and hasattr(module, "set_requires_gradient_sync")
-
-
-def _fsdp_roots(module: nn.Module) -> Iterator[Any]:
-    if _is_fsdp(module):
-        yield module
-        return
-    for child in module.children():
-        yield from _fsdp_roots(child)
