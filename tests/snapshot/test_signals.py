@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment, also while the state is being put back."""
+"""Ctrl-C and other signals at any moment, also while the state is being restored."""
 
 import random
 import signal
@@ -63,7 +63,7 @@ def restore_interrupted(*lines: int) -> tuple[World, Any, InterruptAt]:
     before = witness(world)
     snapshot = Snapshot(
         world.model, world.criterion, world.optimizer, world.scaler, world.metric, world.loader
-    )
+    ).__enter__()
     world.train(2)
     world.metric.update(1.0)
     trace = InterruptAt(*lines)
@@ -88,7 +88,7 @@ def lines_of_a_restore() -> int:
 
 
 def test_one_press_while_restoring_leaves_nothing_half_restored() -> None:
-    """Wherever it comes: the whole state is put back, and only then is it raised."""
+    """Wherever it comes: the whole state is restored, and only then is it raised."""
     total = lines_of_a_restore()
     assert total > 100
     # Every line of the beginning and the end, and some of the many alike between them.
@@ -105,7 +105,7 @@ def test_many_presses_while_restoring_leave_nothing_half_restored() -> None:
         same_but_for_unnamed(world, before)
 
 
-def test_ctrl_c_in_the_sweep_and_again_in_a_part_that_is_put_back() -> None:
+def test_ctrl_c_in_the_sweep_and_again_in_a_part_that_is_restored() -> None:
     class Impatient:
         def state_dict(self) -> dict[str, Any]:
             return {}
@@ -130,7 +130,7 @@ def test_ctrl_c_in_the_sweep_and_again_in_a_part_that_is_put_back() -> None:
     assert not optimizer.state
 
 
-def test_a_request_to_terminate_waits_until_the_state_is_put_back() -> None:
+def test_a_request_to_terminate_waits_until_the_state_is_restored() -> None:
     arrived: list[bool] = []
     model = nn.Linear(2, 2)
     expected = model.weight.detach().clone()
@@ -155,7 +155,7 @@ def test_a_request_to_terminate_waits_until_the_state_is_put_back() -> None:
         signal.signal(signal.SIGTERM, previous)
 
 
-def test_a_part_that_fails_does_not_keep_the_others_from_being_put_back() -> None:
+def test_a_part_that_fails_does_not_keep_the_others_from_being_restored() -> None:
     class Broken:
         def state_dict(self) -> dict[str, Any]:
             return {}
@@ -178,7 +178,7 @@ def test_a_part_that_fails_does_not_keep_the_others_from_being_put_back() -> Non
 
 
 def test_other_threads_restore_too() -> None:
-    """Signals belong to the main thread; elsewhere there is nothing to hold back."""
+    """Signals belong to the main thread; elsewhere there is nothing to defer."""
     model = nn.Linear(2, 2)
     before = model.weight.detach().clone()
 
@@ -193,15 +193,16 @@ def test_other_threads_restore_too() -> None:
 
 
 def test_a_snapshot_holds_no_copy_after_it_was_left() -> None:
-    """Also where a traceback holds on to it."""
+    """Also while a traceback refers to it."""
     import gc
     import weakref
 
     model = nn.Linear(2, 2)
+    model.weight.grad = torch.zeros(2, 2)
+    alive = weakref.ref(model.weight.grad)
     with Snapshot(model) as snapshot:
         pass
-    alive = weakref.ref(model)
-    del model
+    model.weight.grad = None
     gc.collect()
     assert alive() is None
     assert snapshot
