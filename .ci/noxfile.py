@@ -64,7 +64,7 @@ def readme_command(number):
     return commands[number]
 
 
-@check()
+@check(allow_parallel=True)
 def lint(session):
     """Format, lint, and the order of imports."""
     session.install("--group=lint")
@@ -123,7 +123,7 @@ def docs(session):
     )
 
 
-@check()
+@check(allow_parallel=True)
 def package(session):
     """The wheel and the source distribution."""
     session.install("--group=release")
@@ -134,7 +134,7 @@ def package(session):
     session.run("check-wheel-contents", *(file for file in files if file.endswith(".whl")))
 
 
-@check(reuse_venv=False, requires=["package"])
+@check(reuse_venv=False, requires=["package"], allow_parallel=True)
 @nox.parametrize("versions", ["newest", "oldest"])
 def core(session, versions):
     """The demo and the core tests against the wheel, with the newest and oldest versions."""
