@@ -30,16 +30,17 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import lrfinder
-from lrfinder import cli, integrations
+from lrfinder import cli, integrations, schedules, suggestion
 from tests.notebooks.helpers import run
 
 TAKEN = [
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
-    ".github/CONTRIBUTING.md",
+    ".github/[CRS]*.md",
     "notebooks/*.md",
     "notebooks/*.svg",
+    "data/README.md",
     "data/*/*.md",
     "data/*/*.png",
     "data/performance/*.json",
@@ -100,25 +101,34 @@ def _reference() -> Iterator[tuple[str, str]]:
     """Yield the pages of the reference, each with its name."""
     public = {name: getattr(lrfinder, name) for name in lrfinder.__all__}
     errors = [name for name, value in public.items() if _is_error(value)]
-    suggestion = importlib.import_module("lrfinder.suggestion")
     elsewhere = {"LRFinder", "__version__", *errors, *suggestion.__all__}
     others = [name for name in public if name not in elsewhere]
     yield "finder", _entries("lrfinder", ["LRFinder"], heading_level=1)
     yield "results", "# Results and functions\n\n" + _entries("lrfinder", others)
     yield "errors", "# Errors and warnings\n\n" + _entries("lrfinder", errors)
-    for name in ("suggestion", "schedules"):
-        module = importlib.import_module(f"lrfinder.{name}")
-        yield name, f"# lrfinder.{name}\n\n{_module(module)}"
+    rules = [_module(rule) for rule in _modules(suggestion)]
+    yield "suggestion", "\n\n".join(["# lrfinder.suggestion", _module(suggestion), *rules])
+    yield "schedules", f"# lrfinder.schedules\n\n{_module(schedules)}"
     sections = [f"# lrfinder.integrations\n\n{inspect.getdoc(integrations)}"]
-    for info in pkgutil.iter_modules(integrations.__path__):
-        module = importlib.import_module(f"lrfinder.integrations.{info.name}")
-        sections.append(f"## {info.name}\n\n{_module(module, heading_level=3)}")
+    for module in _modules(integrations):
+        framework = module.__name__.rpartition(".")[2]
+        sections.append(f"## {framework}\n\n{_module(module, heading_level=3)}")
     yield "integrations", "\n\n".join(sections)
     yield "command_line", _command_line()
 
 
 def _is_error(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, (Exception, Warning))
+
+
+def _modules(package: ModuleType) -> list[ModuleType]:
+    """Return the modules of a package that users may import by name."""
+    names = [info.name for info in pkgutil.iter_modules(package.__path__)]
+    return [
+        importlib.import_module(f"{package.__name__}.{name}")
+        for name in names
+        if not name.startswith("_")
+    ]
 
 
 def _module(module: ModuleType, heading_level: int = 2) -> str:
