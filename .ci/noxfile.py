@@ -16,9 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / ".nox/dist"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
-nox.needs_version = ">=2025.2.9"  # the first with `requires`
+nox.needs_version = ">=2026.10.20"  # knows `requires` and `parallel`
 nox.options.envdir = str(ROOT / ".nox")
 nox.options.reuse_venv = "yes"
+nox.options.parallel = 2  # sessions with environments of their own; those in `.venv` take turns
 
 # What the checkout offers beyond the package itself, and what needs other processes or libraries.
 NOT_CORE = [
