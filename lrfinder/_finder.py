@@ -432,6 +432,8 @@ class LRFinder:
     def _prepare_model(self) -> None:
         if not self.model.training:  # one in training mode may hold parts in eval on purpose
             self.model.train()
+        if callable(train := getattr(self.optimizer, "train", None)):
+            train()  # a Schedule-Free optimizer moves the parameters to where they are trained
         if not is_sharded(self.model) and compute_device(self.model) != self.device:
             for part in (self.model, self.criterion):
                 if isinstance(part, nn.Module):
