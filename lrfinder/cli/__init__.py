@@ -1,4 +1,4 @@
-"""The command line: `lrfinder demo`, `run`, `plot`, `schedule`, `benchmark`."""
+"""The command line: `lrfinder demo`, `run`, `plot`, `schedule`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from lrfinder._errors import LRFinderError
 from lrfinder._version import __version__
 from lrfinder.cli import demo, plot, run
-from lrfinder.cli.errors import UsageError, extra_needed
+from lrfinder.cli.errors import UsageError
 from lrfinder.schedules import _command as schedule
 
 _EXAMPLES = """\
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _benchmark(given[1:]) if given[:1] == ["benchmark"] else _run(given)
+        return _run(given)
     except LRFinderError as error:
         print(f"lrfinder: error: {error}", file=sys.stderr)
         return 1
@@ -62,14 +62,4 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (demo, run, plot, schedule):
         command.add_parser(commands)
-    commands.add_parser("benchmark", help="measure the suggestions against the truth")
     return parser
-
-
-def _benchmark(argv: Sequence[str]) -> int:
-    """Hand over to the benchmark, which parses for itself and needs more packages."""
-    with extra_needed("benchmark", "sklearn", "torchvision", "scipy", "pandas"):
-        from lrfinder.benchmark.__main__ import main as benchmark
-
-        benchmark(argv)
-    return 0

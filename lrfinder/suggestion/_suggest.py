@@ -12,14 +12,12 @@ from lrfinder.suggestion._rule import Reading, Rule
 from lrfinder.suggestion._suggestion import Suggestion
 from lrfinder.suggestion.midpoint import midpoint
 from lrfinder.suggestion.minimum import minimum
-from lrfinder.suggestion.peers import PEER_RULES
 from lrfinder.suggestion.steepest import steepest
 
 METHODS: dict[str, Rule] = {
     "steepest": steepest,
     "midpoint": midpoint,
     "minimum": minimum,
-    **PEER_RULES,
 }
 """Every rule by its name; a new one is a file and a line here."""
 

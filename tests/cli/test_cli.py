@@ -15,7 +15,7 @@ def test_the_version_is_that_of_the_package(command):
 def test_the_help_names_every_command_and_shows_examples(command):
     status, out, _ = command("--help")
     assert status == 0
-    for name in ("demo", "run", "plot", "schedule", "benchmark"):
+    for name in ("demo", "run", "plot", "schedule"):
         assert f"\n    {name}" in out
     assert "examples:" in out
 
@@ -44,16 +44,6 @@ def test_schedule_is_handed_over(command, tmp_path):
     assert status == 0
     assert "schedule.png" in out
     assert (tmp_path / "schedule.png").stat().st_size > 1000
-
-
-def test_benchmark_is_handed_over_with_its_own_help_and_errors(command):
-    status, out, _ = command("benchmark", "--help")
-    assert status == 0
-    assert out.startswith("usage: lrfinder benchmark")
-    status, out, err = command("benchmark", "truth", "no-such-task")
-    assert status == 1
-    assert err.startswith("lrfinder: error: expected a file such as mytask.py:task or one of ")
-    assert err.count("\n") == 1
 
 
 def test_help_loads_nothing_that_draws_or_reads_images():
