@@ -25,13 +25,12 @@ from lrfinder._errors import (
     SweepError,
 )
 from lrfinder._finder import LRFinder
-from lrfinder._plotting.curves import plot
-from lrfinder._recommend.recommendation import Recommendation
-from lrfinder._result import RangeTestResult
+from lrfinder._recommend import Recommendation
+from lrfinder._result import RangeTestResult, plot
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.stopping import StopReason
 from lrfinder._version import __version__
-from lrfinder.suggestion import Confidence, Diagnosis, Finding, Suggestion, diagnose
+from lrfinder.suggestion import Confidence, Diagnosis, Finding, Suggestion
 
 __all__ = [
     "Confidence",
@@ -52,7 +51,6 @@ __all__ = [
     "Suggestion",
     "SweepError",
     "__version__",
-    "diagnose",
     "plot",
     "preserve_state",
 ]

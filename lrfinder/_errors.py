@@ -138,6 +138,10 @@ class SweepError(LRFinderError, RuntimeError):
     """
 
 
+class OutOfDataError(Exception):
+    """The loader ended and gives nothing when it is started again; never leaves the library."""
+
+
 class LRFinderWarning(UserWarning):
     """Something the reader of a result should know; the result itself is valid.
 

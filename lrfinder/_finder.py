@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,8 +14,7 @@ from lrfinder._distributed.accelerate import preparation_of
 from lrfinder._distributed.sharding import compute_device, is_spread
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._recommend.length import length_exponent
-from lrfinder._recommend.recommendation import Recommendation, make_plan, recommend, shows_descent
-from lrfinder._recommend.trials import TrialWatch
+from lrfinder._recommend.recommendation import Recommendation, make_plan, recommend
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._snapshot.storage import Where
@@ -25,24 +24,28 @@ from lrfinder._sweep.checks import (
     check_count,
     check_model_and_optimizer,
 )
-from lrfinder._sweep.communicator import OnStep, Peers, peers_of
-from lrfinder._sweep.grid import StepMode, check_num_iter
-from lrfinder._sweep.group_rates import Bound, GroupRates, constant_rates, group_rates
+from lrfinder._sweep.communicator import communicator_for
+from lrfinder._sweep.grid import (
+    Bound,
+    Grid,
+    StepMode,
+    check_num_iter,
+    constant_grid,
+    group_grid,
+)
+from lrfinder._sweep.loop import OnStep, Record, SweepRunner
 from lrfinder._sweep.loss import Criterion, LossFunction, TrainingStep
-from lrfinder._sweep.open_range import Range, closed_range
+from lrfinder._sweep.open_range import LRRange, resolve_range, sweep_from_flat
 from lrfinder._sweep.progress import Progress
-from lrfinder._sweep.range_test import RangeTest
-from lrfinder._sweep.session import Session
 from lrfinder._sweep.smoothing import check_smooth_f
 from lrfinder._sweep.step import ClipGrad, Step, make_step
-from lrfinder._sweep.stopping import check_diverge_th
+from lrfinder._sweep.stopping import DivergenceStop, StopCondition, check_diverge_th
 from lrfinder._sweep.update_step import UserStep
 from lrfinder._sweep.validation import Validation
+from lrfinder.suggestion import Suggestion, analyze_descent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from lrfinder.suggestion import Suggestion
 
 # What torch-lr-finder's users are used to.
 SMOOTH_F = 0.05
@@ -194,23 +197,38 @@ class LRFinder:
             if count is not None:
                 check_count(name, count)
         check_count("repeats", repeats)
-        span = closed_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
-        rates_of = self._rates_of(step_mode, groups)
-        rates_of(span)  # bad bounds are told before anything is touched
+        span = resolve_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
+        grid_of = self._grid_of(step_mode, groups)
+        grid = grid_of(span)
         loss = self._loss_function()
         step = self._make_step(loss, accumulation_steps)
-        with (
-            peers_of(self.model, accumulation_steps) as peers,
-            self._preserved(train_loader, val_loader) as snapshot,
-            Progress(span.num_iter * repeats, shown=progress and peers.leads) as bar,
-        ):
+        steps = span.num_iter * repeats
+        with self._runner(
+            step, accumulation_steps, train_loader, val_loader, cached_batches, progress, steps
+        ) as runner:
             validation = None
             if val_loader is not None:
                 validation = Validation(self.model, loss, val_loader, val_batches, val_every)
-            test = RangeTest(rates_of, step_mode, smooth_f, diverge_th, validation, on_step)
-            session = self._session(peers, snapshot, step, train_loader, bar, cached_batches)
-            run = test.run_from_flat if start_lr is None else test.run
-            self._result = run(session, span, repeats)
+
+            def sweep(grid: Grid, on_step: OnStep | None) -> Record:
+                stop = DivergenceStop(smooth_f, diverge_th)
+                return runner.run(grid, stop, validation=validation, on_step=on_step)
+
+            def result(grid: Grid, *records: Record) -> RangeTestResult:
+                return RangeTestResult.from_records(records, grid, step_mode, smooth_f)
+
+            def begins_flat(grid: Grid, record: Record) -> bool:
+                return analyze_descent(result(grid, record).curve()).begins_flat
+
+            if start_lr is None:
+                grid, first = sweep_from_flat(runner, span, grid_of, sweep, begins_flat, on_step)
+            else:
+                first = sweep(grid, on_step)
+            records = [first]
+            for _ in range(repeats - 1):
+                runner.restart(new_order=True)
+                records.append(sweep(grid, on_step))
+            self._result = result(grid, *records)
         return self._result
 
     def recommend(
@@ -256,27 +274,26 @@ class LRFinder:
         if total_steps is not None:
             check_count("total_steps", total_steps)
         accumulation_steps = self._micro_batches(accumulation_steps)
-        rates_of = self._rates_of("exp", groups)
-        span = Range(start_lr, end_lr, plan.sweep_steps)
-        rates_of(span)
+        grid_of = self._grid_of("exp", groups)
+        grid = grid_of(LRRange(start_lr, end_lr, plan.sweep_steps))
         step = self._make_step(self._loss_function(), accumulation_steps)
-        with (
-            peers_of(self.model, accumulation_steps) as peers,
-            self._preserved(train_loader) as snapshot,
-            Progress(budget, "sweep and trials", shown=progress and peers.leads) as bar,
-        ):
-            session = self._session(peers, snapshot, step, train_loader, bar)
-            test = RangeTest(rates_of, "exp", SMOOTH_F, DIVERGE_TH)
-            result = test.run(session, span)
-            if not shows_descent(result) and plan.can_sweep_again:
+        with self._runner(
+            step, accumulation_steps, train_loader, None, None, progress, budget, "sweep and trials"
+        ) as runner:
+
+            def sweep(grid: Grid) -> RangeTestResult:
+                record = runner.run(grid, DivergenceStop(SMOOTH_F, DIVERGE_TH))
+                return RangeTestResult.from_records([record], grid, "exp", SMOOTH_F)
+
+            def train(lr: float, steps: int, stop: StopCondition) -> list[float]:
+                runner.restart()
+                return runner.run(constant_grid(result.lrs_at(lr), steps), stop).losses
+
+            result = sweep(grid)
+            if plan.can_sweep_again and not analyze_descent(result.curve()).is_significant:
                 plan = plan.with_second_sweep()
-                session.rewind()
-                result = test.run(session, Range(start_lr, end_lr, plan.sweep_steps))
-
-            def train(lr: float, steps: int, watch: TrialWatch) -> list[float]:
-                session.rewind()
-                return session.run(constant_rates(result.lrs_at(lr), steps), watch).losses
-
+                runner.restart()
+                result = sweep(grid_of(LRRange(start_lr, end_lr, plan.sweep_steps)))
             self._result = result
             exponent = length_exponent(self.optimizer)
             return recommend(result, plan, train, total_steps, exponent=exponent)
@@ -375,30 +392,39 @@ class LRFinder:
             self.model, self.criterion, self._training_step, self.device, self._autocast
         )
 
-    def _rates_of(
+    def _grid_of(
         self, step_mode: StepMode, groups: Sequence[int] | None
-    ) -> Callable[[Range], GroupRates]:
-        return lambda span: group_rates(self.optimizer, *span, step_mode, groups)
+    ) -> Callable[[LRRange], Grid]:
+        return lambda span: group_grid(self.optimizer, *span, step_mode, groups)
 
-    def _session(
+    @contextmanager
+    def _runner(
         self,
-        peers: Peers,
-        snapshot: Snapshot,
         step: Step,
-        loader: Iterable[Any],
-        progress: Progress,
-        cached_batches: int | None = None,
-    ) -> Session:
-        return Session(
-            snapshot,
-            self._prepare_model,
-            self.optimizer,
-            step,
-            loader,
-            cached_batches,
-            progress,
-            peers,
-        )
+        accumulation_steps: int,
+        train_loader: Iterable[Any],
+        val_loader: Iterable[Any] | None,
+        cached_batches: int | None,
+        progress: bool,
+        total: int,
+        label: str = "range test",
+    ) -> Iterator[SweepRunner]:
+        """Yield what runs sweeps from the present state, which is restored at the end."""
+        with (
+            communicator_for(self.model, accumulation_steps) as communicator,
+            self._preserved(train_loader, val_loader) as snapshot,
+            Progress(total, label, shown=progress and communicator.is_main_process) as bar,
+        ):
+            yield SweepRunner(
+                snapshot,
+                self._prepare_model,
+                self.optimizer,
+                step,
+                train_loader,
+                communicator,
+                bar,
+                cached_batches,
+            )
 
     def _prepare_model(self) -> None:
         if not self.model.training:  # one in training mode may hold parts in eval on purpose

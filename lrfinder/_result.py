@@ -1,51 +1,32 @@
-"""The frozen record of a range test: rates, raw losses, and why the sweep ended."""
+"""`RangeTestResult`: the numbers of a range test, with one-line methods for all that reads them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.grid import StepMode
+from lrfinder import _export
+from lrfinder._errors import InvalidInputError, NoSuggestionError
+from lrfinder._plotting import Picture, draw_pictures, figure_of, result_html
+from lrfinder._sweep.grid import Grid, StepMode
+from lrfinder._sweep.loop import Record
+from lrfinder._sweep.repeats import average, common_losses
 from lrfinder._sweep.smoothing import ema
 from lrfinder._sweep.stopping import StopReason
+from lrfinder.suggestion import Curve, Finding, Suggestion, analyze_descent
+from lrfinder.suggestion._diagnosis import diagnose
+from lrfinder.suggestion._suggest import suggest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
     from torch.utils.tensorboard import SummaryWriter
 
-    from lrfinder.suggestion import Suggestion
-
-Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """One recorded quantity against the learning rate: what a rule reads.
-
-    Attributes:
-        lr: rates in rising order, shape `(n,)`.
-        loss: values to be lowered, shape `(n,)`; may hold NaN and infinity.
-        step_mode: how the rates are spaced, `"exp"` or `"linear"`.
-        repeats: the same quantity for each of several sweeps, shape `(k, n)`, k >= 1.
-    """
-
-    lr: Array
-    loss: Array
-    step_mode: StepMode
-    repeats: Array
-
-    def single(self, index: int) -> Curve:
-        """Return one of the sweeps alone."""
-        one = self.repeats[index]
-        return Curve(self.lr, one, self.step_mode, one[None])
+Values = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -75,21 +56,50 @@ class RangeTestResult:
         ...     lr, loss, step_mode="exp", smooth_f=0.05, stop_reason=StopReason.COMPLETED)
         >>> result
         RangeTestResult(61 steps, lr 1.00e-06 to 1.00e+00, completed)
-        >>> f"{result.suggest().lr:.0e}"
-        '1e-02'
+        >>> f"{result.suggest().lr:.0e}", result.suggest("minimum").lr
+        ('1e-02', 0.25)
     """
 
-    lr: tuple[float, ...]
-    loss: tuple[float, ...]
+    lr: Values
+    loss: Values
     step_mode: StepMode
     smooth_f: float
     stop_reason: StopReason
-    group_lrs: tuple[tuple[float, ...], ...] = ()
+    group_lrs: tuple[Values, ...] = ()
     val_steps: tuple[int, ...] = ()
-    val_loss: tuple[float, ...] = ()
-    metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    repeats: tuple[tuple[float, ...], ...] = ()
+    val_loss: Values = ()
+    metrics: Mapping[str, Values] = field(default_factory=dict)
+    repeats: tuple[Values, ...] = ()
     batch_size: int | None = None
+
+    @classmethod
+    def from_records(
+        cls, records: Sequence[Record], grid: Grid, step_mode: StepMode, smooth_f: float
+    ) -> RangeTestResult:
+        """Return the result of one sweep, or the mean of several over their common steps.
+
+        Args:
+            records: one for each sweep, at least one.
+            grid: the rates that they went through.
+            step_mode: spacing of the rates.
+            smooth_f: weight of a new loss in the smoothed history, in [0, 1).
+        """
+        mean = average(records)
+        steps = len(mean.losses)
+        repeats = common_losses(records) if len(records) > 1 else []
+        return cls(
+            lr=tuple(grid.lr[:steps].tolist()),
+            loss=tuple(mean.losses),
+            step_mode=step_mode,
+            smooth_f=smooth_f,
+            stop_reason=mean.stop_reason,
+            group_lrs=tuple(tuple(group) for group in grid.group_lrs[:steps].T.tolist()),
+            val_steps=tuple(mean.val_steps),
+            val_loss=tuple(mean.val_losses),
+            metrics={name: tuple(values) for name, values in mean.metrics.items()},
+            repeats=tuple(tuple(losses) for losses in repeats),
+            batch_size=mean.batch_size,
+        )
 
     def __len__(self) -> int:
         return len(self.lr)
@@ -99,9 +109,7 @@ class RangeTestResult:
         return f"RangeTestResult({len(self)} steps{swept}, {self.stop_reason.value})"
 
     def _repr_html_(self) -> str:
-        from lrfinder._plotting.notebook import result_html
-
-        return result_html(self)
+        return result_html(self._picture())
 
     @property
     def smoothed_loss(self) -> list[float]:
@@ -130,41 +138,24 @@ class RangeTestResult:
             InvalidInputError: if the quantity was not recorded.
         """
         name = on or ("val_loss" if self.val_loss else "loss")
-        steps, values, repeats = self._recorded(name)
+        recorded = {"loss": self.loss, **self.metrics}
+        if self.val_loss:
+            recorded["val_loss"] = self.val_loss
+        if name not in recorded:
+            raise InvalidInputError(f"expected on to be one of {', '.join(recorded)}, got {on!r}")
+        repeats = self.repeats if name == "loss" and self.repeats else (recorded[name],)
+        steps = np.asarray(self.val_steps if name == "val_loss" else range(len(self)), dtype=int)
         sign = -1.0 if maximize else 1.0
         return Curve(
             lr=np.asarray(self.lr, dtype=np.float64)[steps],
-            loss=sign * np.asarray(values, dtype=np.float64),
+            loss=sign * np.asarray(recorded[name], dtype=np.float64),
             step_mode=self.step_mode,
+            stop_reason=self.stop_reason,
+            num_iter=len(self),
+            group_lrs=np.asarray([np.asarray(rates)[steps] for rates in self.group_lrs]),
             repeats=sign * np.asarray(repeats, dtype=np.float64),
+            batch_size=self.batch_size,
         )
-
-    def _recorded(self, name: str) -> tuple[Any, tuple[float, ...], tuple[tuple[float, ...], ...]]:
-        everywhere = np.arange(len(self.lr))
-        if name == "loss":
-            return everywhere, self.loss, self.repeats or (self.loss,)
-        if name == "val_loss" and self.val_loss:
-            return np.asarray(self.val_steps), self.val_loss, (self.val_loss,)
-        if name in self.metrics:
-            return everywhere, self.metrics[name], (self.metrics[name],)
-        known = ["loss", *(["val_loss"] if self.val_loss else []), *self.metrics]
-        raise InvalidInputError(f"expected one of {', '.join(known)}, got on={name!r}")
-
-    def lrs_at(self, lr: float) -> tuple[float, ...]:
-        """Return the rate of every parameter group where the reported rate is `lr`.
-
-        Args:
-            lr: a rate within the swept range, > 0; one outside takes the nearest ratio.
-        """
-        at = np.log(np.asarray(self.lr, dtype=np.float64))
-        return tuple(self._group_lr(np.asarray(rates), at, lr) for rates in self.group_lrs) or (lr,)
-
-    @staticmethod
-    def _group_lr(rates: Array, at: Array, lr: float) -> float:
-        if not rates.all():
-            return 0.0  # a frozen group
-        log_ratio = np.interp(math.log(lr), at, np.log(rates) - at)
-        return lr * math.exp(log_ratio) if log_ratio != 0 else lr
 
     def suggest(
         self, method: str = "steepest", *, on: str | None = None, maximize: bool = False
@@ -173,17 +164,40 @@ class RangeTestResult:
 
         Args:
             method: name of the rule; `lrfinder.suggestion.METHODS` lists them.
-            on: `"loss"`, `"val_loss"` or the name of a metric; None takes the validation loss
-                where there is one and the training loss elsewhere.
-            maximize: the quantity is better when larger.
+            on: as for `curve`.
+            maximize: as for `curve`.
 
         Raises:
             NoSuggestionError: if the curve does not name a rate; the message says what to change.
             InvalidInputError: if the rule or the quantity does not exist.
         """
-        from lrfinder.suggestion import suggest
+        suggestion = suggest(analyze_descent(self.curve(on, maximize=maximize)), method)
+        why = f"{suggestion.why} (of minus {on or 'the loss'})"
+        return replace(suggestion, why=why) if maximize else suggestion
 
-        return suggest(self, method, on=on, maximize=maximize)
+    def lrs_at(self, lr: float) -> tuple[float, ...]:
+        """Return the rate of every parameter group where the largest group's rate is `lr`.
+
+        Args:
+            lr: a rate within the swept range, > 0; the nearest ratio is taken outside of it.
+        """
+        return self.curve("loss").lrs_at(lr)
+
+    def diagnose(self, *, on: str | None = None, maximize: bool = False) -> tuple[Finding, ...]:
+        """Return what a reader of the curve should know; nothing if it is as it should be.
+
+        Args:
+            on: as for `curve`.
+            maximize: as for `curve`.
+
+        Example:
+            >>> flat = RangeTestResult(
+            ...     lr=tuple(10.0**-k for k in range(7, 0, -1)), loss=(2.3,) * 7,
+            ...     step_mode="exp", smooth_f=0.05, stop_reason=StopReason.COMPLETED)
+            >>> [finding.diagnosis.value for finding in flat.diagnose()]
+            ['no descent']
+        """
+        return diagnose(analyze_descent(self.curve(on, maximize=maximize)))
 
     def plot(
         self,
@@ -195,24 +209,14 @@ class RangeTestResult:
         *,
         suggestion: Suggestion | None = None,
     ) -> Axes:
-        """Draw the curve and return the Axes, never shown; `lrfinder.plot` tells the arguments."""
-        from lrfinder._plotting.curves import plot
-
+        """Draw the curve and return the Axes; nothing is shown. See `lrfinder.plot`."""
         return plot(
-            self,
-            skip_start,
-            skip_end,
-            log_lr=log_lr,
-            show_lr=show_lr,
-            ax=ax,
-            suggestion=suggestion,
+            self, skip_start, skip_end, log_lr=log_lr, show_lr=show_lr, ax=ax, suggestion=suggestion
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return every number as plain lists and strings, with a format version."""
-        from lrfinder._export.json import to_dict
-
-        return to_dict(self)
+        return _export.to_dict({each.name: getattr(self, each.name) for each in fields(self)})
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the result as JSON; NaN and infinity survive.
@@ -221,20 +225,15 @@ class RangeTestResult:
             path: file to write; it is replaced as a whole or not at all. In a process group rank
                 0 alone writes it.
         """
-        from lrfinder._export.json import save
-
-        save(self, path)
+        _export.write_json(self.to_dict(), path)
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write one row per optimizer step as CSV with a header.
 
         Args:
-            path: file to write; it is replaced as a whole or not at all. In a process group rank
-                0 alone writes it.
+            path: as for `save`.
         """
-        from lrfinder._export.table import to_csv
-
-        to_csv(self, path)
+        _export.to_csv(_export.columns(self.to_dict(), self.smoothed_loss), path)
 
     def to_frame(self) -> DataFrame:
         """Return one row per optimizer step as a pandas frame, with the columns of `to_csv`.
@@ -242,9 +241,7 @@ class RangeTestResult:
         Raises:
             MissingExtraError: if pandas is not installed.
         """
-        from lrfinder._export.table import to_frame
-
-        return to_frame(self)
+        return _export.to_frame(_export.columns(self.to_dict(), self.smoothed_loss))
 
     def to_tensorboard(self, writer: SummaryWriter, tag: str = "lr_finder") -> None:
         """Write the rates and losses by step, the picture, and the suggested rate.
@@ -255,9 +252,9 @@ class RangeTestResult:
             writer: a `torch.utils.tensorboard.SummaryWriter`; it stays open.
             tag: what the names of the entries begin with.
         """
-        from lrfinder._export.tensorboard import to_tensorboard
-
-        to_tensorboard(self, writer, tag)
+        picture = self._picture()
+        found = picture.suggestion if isinstance(picture.suggestion, Suggestion) else None
+        _export.to_tensorboard(self.to_dict(), figure_of(picture), found, writer=writer, tag=tag)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> RangeTestResult:
@@ -270,6 +267,79 @@ class RangeTestResult:
             ResultFileError: if the file is truncated, of another format version, or not ours.
             OSError: if it cannot be read at all.
         """
-        from lrfinder._export.json import load
+        return cls(**_export.read_json(path))
 
-        return load(path)
+    def _picture(self, suggestion: Suggestion | None = None) -> Picture:
+        """Return what is drawn of this result.
+
+        Args:
+            suggestion: what to mark; None for what `suggest` returns.
+        """
+        training = analyze_descent(self.curve("loss"))
+        validation = analyze_descent(self.curve("val_loss")) if self.val_loss else None
+        marked: Suggestion | NoSuggestionError
+        try:
+            marked = suggestion or suggest(validation or training)
+        except NoSuggestionError as error:
+            marked = error
+        return Picture(training, validation, marked)
+
+
+def plot(
+    results: RangeTestResult | Mapping[str, RangeTestResult],
+    skip_start: int = 0,
+    skip_end: int = 0,
+    *,
+    log_lr: bool | None = None,
+    show_lr: float | None = None,
+    ax: Axes | None = None,
+    suggestion: Suggestion | None = None,
+) -> Axes:
+    """Draw the curve of a range test, or of several on the same axes, and mark the suggested rate.
+
+    Faint points are the raw losses; the line is the curve that the rules read, smoothed without
+    lag. Nothing is shown: save the picture with `ax.figure.savefig(path)`.
+
+    Args:
+        results: one result, or several as a mapping from label to result.
+        skip_start: points to leave out of the picture at the start, >= 0. Skips that would leave
+            fewer than 5 points are ignored. The suggestion is read off the whole curve.
+        skip_end: points to leave out at the end, >= 0.
+        log_lr: logarithmic axis of rates; None for a logarithmic one after exponential sweeps.
+        show_lr: a further rate to mark, > 0.
+        ax: axes to draw on; None for those of a new figure.
+        suggestion: what to mark on a single result; None for what its `suggest()` returns. Where
+            that finds none, the reason stands in the picture.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InvalidInputError: if there is nothing to draw, a skip is negative, `show_lr` is not
+            positive, or one suggestion is given for several results.
+
+    Example:
+        >>> import matplotlib; matplotlib.use("agg")
+        >>> sweep = RangeTestResult(
+        ...     lr=(0.001, 0.01, 0.1, 1.0, 10.0), loss=(2.3, 2.2, 1.4, 0.9, 3.0), step_mode="exp",
+        ...     smooth_f=0.05, stop_reason=StopReason.COMPLETED)
+        >>> axes = plot({"SGD": sweep}, show_lr=0.05)
+        >>> axes.get_xlabel(), axes.get_xscale()
+        ('learning rate', 'log')
+    """
+    several = isinstance(results, Mapping)
+    if several and suggestion is not None:
+        raise InvalidInputError(
+            "suggestion marks a single result, got a mapping of results; leave suggestion out: "
+            "each result is marked with its own"
+        )
+    labelled = results if isinstance(results, Mapping) else {"": results}
+    return draw_pictures(
+        {label: result._picture(suggestion) for label, result in labelled.items()},
+        skip_start,
+        skip_end,
+        log_lr=log_lr,
+        show_lr=show_lr,
+        ax=ax,
+        with_labels=several,
+    )

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrfinder import InvalidInputError, RangeTestResult, StopReason
-from lrfinder._sweep.grid import ladder
+from lrfinder._sweep.grid import learning_rate_grid
 
 
 def make(**fields):
-    lr = tuple(ladder(1e-4, 1.0, 5).tolist())
+    lr = tuple(learning_rate_grid(1e-4, 1.0, 5).tolist())
     defaults = {
         "lr": lr,
         "loss": (5.0, 4.0, 3.0, 2.0, 1.0),
@@ -51,7 +51,7 @@ def test_what_is_to_be_maximised_is_turned_over():
 
 
 def test_a_quantity_that_was_not_recorded_is_refused_with_those_that_were():
-    with pytest.raises(InvalidInputError, match="expected one of loss, accuracy, got on='reward'"):
+    with pytest.raises(InvalidInputError, match="expected on to be one of loss, accuracy, got 'reward'"):
         make(metrics={"accuracy": (0.0,) * 5}).curve("reward")
     with pytest.raises(InvalidInputError, match="expected one of loss, got on='val_loss'"):
         make().curve("val_loss")
@@ -59,14 +59,14 @@ def test_a_quantity_that_was_not_recorded_is_refused_with_those_that_were():
 
 @given(st.floats(1e-4, 1.0))
 def test_groups_with_a_ratio_keep_it_at_every_rate(lr):
-    reported = ladder(1e-4, 1.0, 5)
+    reported = learning_rate_grid(1e-4, 1.0, 5)
     result = make(group_lrs=tuple(map(tuple, np.outer([1.0, 0.1, 0.0], reported).tolist())))
     assert result.lrs_at(lr) == pytest.approx((lr, 0.1 * lr, 0.0), rel=1e-9)
 
 
 @given(st.floats(0, 1))
 def test_groups_with_ranges_of_their_own_stand_at_the_same_step(where):
-    first, second = ladder(1e-4, 1.0, 5), ladder(1e-6, 1e-5, 5)
+    first, second = learning_rate_grid(1e-4, 1.0, 5), learning_rate_grid(1e-6, 1e-5, 5)
     result = make(group_lrs=(tuple(first.tolist()), tuple(second.tolist())))
     lr = 1e-4 * 1e4**where
     assert result.lrs_at(lr) == pytest.approx((lr, 1e-6 * 10**where), rel=1e-6)

@@ -1,1 +1,20 @@
-"""Results as files: JSON, CSV, data frames, TensorBoard."""
+"""The numbers of a range test as files: JSON, CSV, a data frame, TensorBoard.
+
+Everything here takes and returns plain dicts of numbers, so it knows nothing of the result that
+they come from. May import `suggestion` and what lies below; pandas and tensorboard only inside
+functions. Read `json.py`, `table.py`, `tensorboard.py`.
+"""
+
+from lrfinder._export.json import read_json, to_dict, write_json
+from lrfinder._export.table import columns, to_csv, to_frame
+from lrfinder._export.tensorboard import to_tensorboard
+
+__all__ = [
+    "columns",
+    "read_json",
+    "to_csv",
+    "to_dict",
+    "to_frame",
+    "to_tensorboard",
+    "write_json",
+]

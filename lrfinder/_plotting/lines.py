@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from lrfinder._errors import NoSuggestionError
-from lrfinder._result import Curve, RangeTestResult
-from lrfinder._sweep.smoothing import gaussian_smooth
-from lrfinder.suggestion._descent import despike, finite_part
+from lrfinder.suggestion import Curve, Descent, analyze_descent
 
 Array = npt.NDArray[np.float64]
 
 # Points that a picture must keep for a shape to be seen.
 _FEWEST_POINTS = 5
-# Width of the kernel in points: that of the rules, so that the line is what they read.
-_WIDTH = 2.0
 # How far above the descent a picture reaches, in heights of the descent, when the loss explodes.
 _HEADROOM = 0.5
 
@@ -47,28 +42,35 @@ class Line:
         return float(np.interp(lr, self.lr[known], self.smoothed[known], left=np.nan, right=np.nan))
 
 
-def training_line(result: RangeTestResult, skip_start: int = 0, skip_end: int = 0) -> Line:
-    """Return the training loss with the band of its repeats.
+def line_of(descent: Descent, low: float, high: float) -> Line:
+    """Return the part of an analysed curve between two rates, with the band of its repeats.
 
     Args:
-        result: what the range test recorded.
+        descent: the analysed curve.
+        low: lowest rate to be seen.
+        high: highest rate to be seen.
+    """
+    curve = descent.curve
+    visible = (curve.lr >= low) & (curve.lr <= high)
+    raw = np.where(np.isfinite(curve.loss), curve.loss, np.nan)
+    band = _band(curve)[:, visible] if len(curve.repeats) > 1 else None
+    return Line(curve.lr[visible], raw[visible], _smoothed(descent)[visible], band)
+
+
+def visible_rates(curve: Curve, skip_start: int, skip_end: int) -> tuple[float, float]:
+    """Return the lowest and highest rate that skips leave; they never empty a curve.
+
+    Args:
+        curve: every step of a sweep, shape `(n,)`.
         skip_start: points to leave out at the start, >= 0; both skips are ignored where they
             would leave fewer than 5.
         skip_end: points to leave out at the end, >= 0.
     """
-    visible = _visible(len(result), skip_start, skip_end)
-    return _line(result.curve("loss"), visible)
-
-
-def validation_line(result: RangeTestResult, skip_start: int = 0, skip_end: int = 0) -> Line | None:
-    """Return the validation loss within the same range of rates; None where there is none."""
-    if not result.val_loss:
-        return None
-    curve = result.curve("val_loss")
-    visible = _visible(len(result), skip_start, skip_end)
-    steps = np.asarray(result.val_steps)
-    inside = np.flatnonzero((steps >= visible.start) & (steps < visible.stop))
-    return _line(curve, slice(inside[0], inside[-1] + 1) if len(inside) else slice(0, 0))
+    points = len(curve.lr)
+    if points - skip_start - skip_end < _FEWEST_POINTS:
+        skip_start = skip_end = 0
+    kept = curve.lr[skip_start : points - skip_end]
+    return (float(kept[0]), float(kept[-1])) if len(kept) else (0.0, 0.0)
 
 
 def y_limits(lines: Sequence[Line]) -> tuple[float, float] | None:
@@ -88,35 +90,15 @@ def y_limits(lines: Sequence[Line]) -> tuple[float, float] | None:
     return (low - margin, high + margin) if margin > 0 else None
 
 
-def _visible(points: int, skip_start: int, skip_end: int) -> slice:
-    if points - skip_start - skip_end < _FEWEST_POINTS:
-        return slice(0, points)
-    return slice(skip_start, points - skip_end)
-
-
-def _line(curve: Curve, visible: slice) -> Line:
-    raw = np.where(np.isfinite(curve.loss), curve.loss, np.nan)
-    band = _band(curve) if len(curve.repeats) > 1 else None
-    return Line(
-        lr=curve.lr[visible],
-        raw=raw[visible],
-        smoothed=_smoothed(curve)[visible],
-        band=None if band is None else band[:, visible],
-    )
-
-
-def _smoothed(curve: Curve) -> Array:
-    smoothed = np.full(len(curve.lr), np.nan)
-    try:
-        _, level = finite_part(curve)
-    except NoSuggestionError:
-        return smoothed  # too few points for a shape: the raw ones stand alone
-    smoothed[: len(level)] = gaussian_smooth(despike(level), _WIDTH)
+def _smoothed(descent: Descent) -> Array:
+    smoothed = np.full(len(descent.curve.lr), np.nan)
+    smoothed[: len(descent.loss)] = descent.loss
     return smoothed
 
 
 def _band(curve: Curve) -> Array:
-    sweeps = np.stack([_smoothed(replace(curve, loss=losses)) for losses in curve.repeats])
+    singles = [analyze_descent(curve.single(index)) for index in range(len(curve.repeats))]
+    sweeps = np.stack([_smoothed(descent) for descent in singles])
     # A rate that only some sweeps reached has no band: it would jump where one of them ends.
     return np.stack((sweeps.min(axis=0), sweeps.max(axis=0)))
 

@@ -1,1 +1,10 @@
-"""Short trials that choose a learning rate."""
+"""The recommended rate: a coarse sweep, then short trainings around its descent.
+
+`search.py` chooses which rates are tried, `trial.py` is one short training, `length.py` scales the
+answer to the length of the training to come, and `recommendation.py` puts the answer together. May
+import `_result` and what lies below. Read `recommendation.py`, `search.py`, `trial.py`.
+"""
+
+from lrfinder._recommend.recommendation import Recommendation, recommend
+
+__all__ = ["Recommendation", "recommend"]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._recommend.length import length_scale
-from lrfinder._recommend.trials import FACTOR, Trial, TrialWatch, climb, vertex
+from lrfinder._recommend.search import FACTOR, Search, Train, parabola_minimum
+from lrfinder._recommend.trial import Trial
 from lrfinder._result import RangeTestResult
-from lrfinder.suggestion import Suggestion
-from lrfinder.suggestion._descent import Descent, landmarks
+from lrfinder.suggestion import Descent, Suggestion, analyze_descent
 
 # Share of the budget for the sweep: it only has to say where to begin.
 _SWEEP_SHARE = 1 / 6
@@ -118,15 +117,10 @@ def make_plan(budget: int) -> Plan:
     return Plan(sweep_steps, trials_budget // _TRIALS, trials_budget)
 
 
-def shows_descent(result: RangeTestResult) -> bool:
-    """Tell whether a sweep says where the trials begin, or a finer one is needed."""
-    return landmarks(result.curve()).significant
-
-
 def recommend(
     result: RangeTestResult,
     plan: Plan,
-    train: Callable[[float, int, TrialWatch], list[float]],
+    train: Train,
     total_steps: int | None = None,
     *,
     exponent: float,
@@ -141,8 +135,8 @@ def recommend(
     Args:
         result: the sweep.
         plan: how many steps a trial has and how many there are in all.
-        train: trains afresh at a rate, for a number of steps unless the watch ends it before;
-            returns the losses.
+        train: trains afresh at a rate, for a number of steps unless the stop condition ends it
+            before; returns the losses.
         total_steps: planned optimizer steps of the training; None for four times a trial.
         exponent: power of the number of steps with which the rate falls, see `length_exponent`.
 
@@ -154,20 +148,19 @@ def recommend(
         section 3.3, for a lower bound of a quarter of the upper one; `length_exponent` for the
         rest.
     """
-    sweep = landmarks(result.curve())
-    reached = float(sweep.loss[sweep.minimum])
-    trials = climb(first_rate(sweep), reached, plan.trials_budget, plan.trial_steps, train)
-    best = min(trials, key=lambda trial: trial.loss)
-    _check_progress(best, sweep.top)
-    best_lr = vertex(trials)
+    descent = analyze_descent(result.curve())
+    search = Search(train, plan.trials_budget, plan.trial_steps)
+    search.run(first_rate(descent), reached=descent.bottom)
+    _check_progress(search.best, descent.top)
+    best_lr = parabola_minimum(search.trials)
     scale = length_scale(plan.trial_steps, total_steps, exponent)
     lr = best_lr * scale
     max_lr = lr * _PEAK
-    low, high = interval(trials, best_lr, sweep.top)
+    low, high = interval(search.trials, best_lr, descent.top)
     return Recommendation(
         lr=lr,
         method="recommend",
-        why=_why(trials, best, plan, total_steps, scale),
+        why=_why(search, plan, total_steps, scale),
         min_lr=max_lr * _CYCLE,
         max_lr=max_lr,
         lrs=result.lrs_at(lr),
@@ -175,21 +168,21 @@ def recommend(
         best_trial_lr=best_lr,
         total_steps=total_steps,
         result=result,
-        trials=tuple(trials),
+        trials=tuple(search.trials),
         batch_size=result.batch_size,
     )
 
 
-def first_rate(sweep: Descent) -> float:
+def first_rate(descent: Descent) -> float:
     """Return the rate at which the trials begin.
 
     That is where nine tenths of the fall are done, or, if no fall stands above the noise, a decade
     below the last rate at which the loss is still on its level.
     """
-    if sweep.significant:
-        return float(sweep.lr[sweep.last_above(0.9)])
-    on_level = sweep.loss <= np.median(sweep.raw) + 4 * sweep.noise
-    return float(sweep.lr[np.flatnonzero(on_level)[-1]]) / _BELOW_THE_EDGE
+    if descent.is_significant:
+        return float(descent.lr[descent.last_above(0.9)])
+    on_level = descent.loss <= np.median(descent.raw) + 4 * descent.noise
+    return float(descent.lr[np.flatnonzero(on_level)[-1]]) / _BELOW_THE_EDGE
 
 
 def interval(trials: list[Trial], best_lr: float, top: float) -> tuple[float, float]:
@@ -215,11 +208,11 @@ def _check_progress(best: Trial, top: float) -> None:
         )
 
 
-def _why(
-    trials: list[Trial], best: Trial, plan: Plan, total_steps: int | None, scale: float
-) -> str:
+def _why(search: Search, plan: Plan, total_steps: int | None, scale: float) -> str:
     length = f"{total_steps} steps" if total_steps is not None else "a longer training"
+    best = search.best
     return (
-        f"of {len(trials)} trials of {plan.trial_steps} steps the one at lr={best.lr:.1e} ended "
-        f"lowest, at a loss of {best.loss:.4g}; for {length} that rate is taken times {scale:.2g}"
+        f"of {len(search.trials)} trials of {plan.trial_steps} steps the one at lr={best.lr:.1e} "
+        f"ended lowest, at a loss of {best.loss:.4g}; for {length} that rate is taken times "
+        f"{scale:.2g}"
     )

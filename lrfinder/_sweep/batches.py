@@ -1,4 +1,4 @@
-"""An endless walk over any iterable of batches."""
+"""An endless iterator over any iterable of batches."""
 
 from __future__ import annotations
 
@@ -9,20 +9,16 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from lrfinder._errors import InvalidInputError
-
-
-class OutOfDataError(Exception):
-    """The loader ended and gives nothing when it is started again."""
+from lrfinder._errors import InvalidInputError, OutOfDataError
 
 
 class Batches:
     """An endless iterator over a loader, which is started again whenever it ends.
 
     Args:
-        loader: any iterable of batches. A generator can be walked only once.
+        loader: any iterable of batches. A generator can be iterated only once.
         cached: hold the first `cached` batches and repeat them, which takes the noise of the data
-            out of the curve; None walks through all of them.
+            out of the curve; None uses all of them.
 
     Raises:
         InvalidInputError: at the first batch, if the loader gives none at all.

@@ -1,8 +1,7 @@
-"""What must hold before a range test begins; each check says expected, got, what to do."""
+"""What must hold before a range test begins; each check names what it got and the fix."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -15,7 +14,7 @@ from lrfinder._errors import InvalidInputError
 
 
 def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
-    """Refuse a model that cannot be trained, or an optimizer of another model.
+    """Raise if a model cannot be trained, or an optimizer belongs to another model.
 
     Raises:
         InvalidInputError: if the model has no trainable parameter, if a lazy module has not seen
@@ -48,7 +47,7 @@ def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
 
 
 def check_alone(name: str, **others: Any) -> None:
-    """Refuse arguments whose work the one called `name` does itself."""
+    """Raise `InvalidInputError` if an argument is given whose work `name` does itself."""
     given = " and ".join(other for other, value in others.items() if value is not None)
     if given:
         raise InvalidInputError(
@@ -58,7 +57,7 @@ def check_alone(name: str, **others: Any) -> None:
 
 
 def check_clip_grad(clip_grad: Any) -> None:
-    """Refuse a norm of gradients that is not positive."""
+    """Raise `InvalidInputError` if a norm of gradients is not positive."""
     if clip_grad is None or callable(clip_grad) or (_is_number(clip_grad) and clip_grad > 0):
         return
     raise InvalidInputError(
@@ -68,19 +67,10 @@ def check_clip_grad(clip_grad: Any) -> None:
 
 
 def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
-    """Refuse a number that is not whole or too small."""
+    """Raise `InvalidInputError` if a number is not whole or too small."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise InvalidInputError(
             f"expected {name} to be a whole number >= {at_least}, got {value!r}"
-        )
-
-
-def check_groups(groups: Sequence[int], count: int) -> None:
-    """Refuse indices of parameter groups that do not exist or come twice, or none at all."""
-    if not groups or not set(groups) <= set(range(count)) or len(set(groups)) < len(groups):
-        raise InvalidInputError(
-            f"expected groups to name some of the {count} parameter groups by index from 0, got "
-            f"{list(groups)!r}"
         )
 
 

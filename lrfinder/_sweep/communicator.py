@@ -10,34 +10,33 @@ import torch.distributed as dist
 from torch import nn
 
 from lrfinder._sweep.readback import Reader, reader_for
-from lrfinder._sweep.stopping import StopReason
 
 OnStep = Callable[[float, float, int], Any]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class Peers(Protocol):
+class Communicator(Protocol):
     """What a sweep asks of the processes that it is done with; a context around all its sweeps.
 
     Attributes:
-        leads: this process shows progress and warns for all.
+        is_main_process: this process shows progress and warns for all.
     """
 
-    leads: bool
+    is_main_process: bool
 
-    def __enter__(self) -> Peers:
+    def __enter__(self) -> Communicator:
         """Begin; every process does so at about the same time."""
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         """End, and tell the others if it is an error that ends it."""
 
-    def begin(self, batches: Iterator[Any], terms: str) -> Iterator[Any]:
+    def begin_sweep(self, batches: Iterator[Any], description: str) -> Iterator[Any]:
         """Begin a sweep.
 
         Args:
             batches: those of this process.
-            terms: what all must have agreed on, in words.
+            description: what all must have agreed on, in words.
 
         Returns:
             The same batches, which end for all processes at the same update.
@@ -49,17 +48,17 @@ class Peers(Protocol):
     def total(self, size: int | None) -> int | None:
         """Return the number of samples in an update of all processes; `size` is of this one."""
 
-    def heed(self, on_step: OnStep | None) -> OnStep | None:
+    def wrap_callback(self, on_step: OnStep | None) -> OnStep | None:
         """Return a callback that asks for an end where the callback of any process does."""
 
-    def guard(self, work: Callable[_P, _T]) -> Callable[_P, _T]:
+    def report_failures(self, work: Callable[_P, _T]) -> Callable[_P, _T]:
         """Return work in which the others may wait for this process, who learn if it fails."""
 
-    def part(self, reason: StopReason) -> None:
+    def end_sweep(self) -> None:
         """End a sweep: nobody goes on before all have come this far."""
 
 
-def peers_of(model: nn.Module, per_update: int) -> Peers:
+def communicator_for(model: nn.Module, per_update: int) -> Communicator:
     """Return the processes that train a model together.
 
     Args:
@@ -67,24 +66,24 @@ def peers_of(model: nn.Module, per_update: int) -> Peers:
         per_update: batches of one update, >= 1.
     """
     if not (dist.is_available() and dist.is_initialized()):
-        return Alone()
+        return SingleProcess()
     from lrfinder._distributed.process_group import joint
 
-    return joint(model, per_update) or Alone()
+    return joint(model, per_update) or SingleProcess()
 
 
-class Alone:
+class SingleProcess:
     """No others: everything stays as it is."""
 
-    leads = True
+    is_main_process = True
 
-    def __enter__(self) -> Peers:
+    def __enter__(self) -> Communicator:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         return None
 
-    def begin(self, batches: Iterator[Any], terms: str) -> Iterator[Any]:  # noqa: ARG002
+    def begin_sweep(self, batches: Iterator[Any], description: str) -> Iterator[Any]:  # noqa: ARG002
         """Return the batches."""
         return batches
 
@@ -96,13 +95,13 @@ class Alone:
         """Return `size`."""
         return size
 
-    def heed(self, on_step: OnStep | None) -> OnStep | None:
+    def wrap_callback(self, on_step: OnStep | None) -> OnStep | None:
         """Return the callback."""
         return on_step
 
-    def guard(self, work: Callable[_P, _T]) -> Callable[_P, _T]:
+    def report_failures(self, work: Callable[_P, _T]) -> Callable[_P, _T]:
         """Return `work`."""
         return work
 
-    def part(self, reason: StopReason) -> None:
+    def end_sweep(self) -> None:
         """Do nothing."""

@@ -1,22 +1,88 @@
-"""The ladder of learning rates: pure numbers, computed before the sweep begins."""
+"""The learning-rate grid: every rate of every parameter group, computed before a sweep begins."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Real
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, TypeGuard, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
+from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.param_groups import group_ratios, learning_rates
 
 StepMode = Literal["exp", "linear"]
+Bound = float | Sequence[float]
+Array = npt.NDArray[np.float64]
 
 
-def ladder(
+class Grid(NamedTuple):
+    """The learning rates of a sweep.
+
+    Attributes:
+        lr: rate of each step, shape `(n,)`; with several groups that of the largest swept one.
+        group_lrs: rates of every parameter group at each step, shape `(n, groups)`.
+    """
+
+    lr: Array
+    group_lrs: Array
+
+
+def group_grid(
+    optimizer: Optimizer,
+    start_lr: Bound,
+    end_lr: Bound,
+    num_iter: int,
+    step_mode: StepMode,
+    groups: Sequence[int] | None = None,
+) -> Grid:
+    """Return the rates of every parameter group at every step.
+
+    Single bounds are those of the swept group with the largest rate; the other swept groups keep
+    their ratio to it, so one at 0 stays frozen. A sequence of bounds gives each swept group a
+    range of its own. Groups that are not swept keep their rate.
+
+    Args:
+        optimizer: its groups and their current rates.
+        start_lr: first rate, > 0, or one for each swept group.
+        end_lr: last rate, > `start_lr`, or one for each swept group.
+        num_iter: number of steps n, >= 2.
+        step_mode: `"exp"` or `"linear"`.
+        groups: indices of the groups to sweep; None sweeps all.
+
+    Raises:
+        InvalidInputError: if a bound, a number of bounds or an index cannot work.
+    """
+    current = learning_rates(optimizer)
+    swept = list(range(len(current))) if groups is None else _checked_groups(groups, len(current))
+    rates = np.tile(np.asarray(current), (num_iter, 1))
+    if _is_several(start_lr) or _is_several(end_lr):
+        starts = _per_group("start_lr", start_lr, len(swept))
+        ends = _per_group("end_lr", end_lr, len(swept))
+        for group, start, end in zip(swept, starts, ends, strict=True):
+            rates[:, group] = learning_rate_grid(start, end, num_iter, step_mode)
+        return Grid(rates[:, max(swept, key=lambda group: rates[-1, group])], rates)
+    lr = learning_rate_grid(cast(float, start_lr), cast(float, end_lr), num_iter, step_mode)
+    rates[:, swept] = np.outer(lr, group_ratios([current[group] for group in swept]))
+    return Grid(lr, rates)
+
+
+def constant_grid(lrs: Sequence[float], steps: int) -> Grid:
+    """Return the same rates for every step.
+
+    Args:
+        lrs: one rate per parameter group, >= 0.
+        steps: number of steps, >= 1.
+    """
+    return Grid(np.full(steps, max(lrs)), np.tile(np.asarray(lrs), (steps, 1)))
+
+
+def learning_rate_grid(
     start_lr: float, end_lr: float, num_iter: int, step_mode: StepMode = "exp"
-) -> npt.NDArray[np.float64]:
+) -> Array:
     """Return `num_iter` rising learning rates that begin and end exactly at the two bounds.
 
     Args:
@@ -37,16 +103,16 @@ def ladder(
         section 3.3 (linear); Sylvain Gugger and Jeremy Howard, fastai `lr_find` (exponential).
 
     Example:
-        >>> ladder(0.001, 1.0, 4).round(6).tolist()
+        >>> learning_rate_grid(0.001, 1.0, 4).round(6).tolist()
         [0.001, 0.01, 0.1, 1.0]
-        >>> ladder(0.0001, 1.0, 3, "linear").tolist()
+        >>> learning_rate_grid(0.0001, 1.0, 3, "linear").tolist()
         [0.0001, 0.50005, 1.0]
     """
     check_rates(start_lr, end_lr)
     check_num_iter(num_iter)
     check_step_mode(step_mode)
     space = np.geomspace if step_mode == "exp" else np.linspace
-    rates: npt.NDArray[np.float64] = space(start_lr, end_lr, num_iter, dtype=np.float64)
+    rates: Array = space(start_lr, end_lr, num_iter, dtype=np.float64)
     rates[0], rates[-1] = start_lr, end_lr  # rounding must not move the bounds
     return rates
 
@@ -57,7 +123,7 @@ def decades(start_lr: float, end_lr: float) -> float:
 
 
 def check_rates(start_lr: float, end_lr: float) -> None:
-    """Refuse bounds that are not positive, finite and rising."""
+    """Raise `InvalidInputError` if bounds are not positive, finite and rising."""
     for name, lr in (("start_lr", start_lr), ("end_lr", end_lr)):
         if not (isinstance(lr, Real) and math.isfinite(lr) and lr > 0):
             raise InvalidInputError(
@@ -71,7 +137,7 @@ def check_rates(start_lr: float, end_lr: float) -> None:
 
 
 def check_num_iter(num_iter: int) -> None:
-    """Refuse a number of steps that is not a whole number of at least 2."""
+    """Raise `InvalidInputError` if a number of steps is not a whole number >= 2."""
     if isinstance(num_iter, bool) or not isinstance(num_iter, int) or num_iter < 2:
         raise InvalidInputError(
             f"expected num_iter to be a whole number >= 2, got {num_iter!r}; 100 is a good start"
@@ -79,9 +145,32 @@ def check_num_iter(num_iter: int) -> None:
 
 
 def check_step_mode(step_mode: str) -> None:
-    """Refuse a step mode that does not exist."""
+    """Raise `InvalidInputError` if a step mode does not exist."""
     modes = get_args(StepMode)
     if step_mode not in modes:
         raise InvalidInputError(
             f"expected step_mode to be one of {', '.join(map(repr, modes))}, got {step_mode!r}"
         )
+
+
+def _checked_groups(groups: Sequence[int], count: int) -> list[int]:
+    if not groups or not set(groups) <= set(range(count)) or len(set(groups)) < len(groups):
+        raise InvalidInputError(
+            f"expected groups to name some of the {count} parameter groups by index from 0, got "
+            f"{list(groups)!r}"
+        )
+    return list(groups)
+
+
+def _is_several(bound: Bound) -> TypeGuard[Sequence[float]]:
+    return isinstance(bound, Sequence) and not isinstance(bound, str)  # "1e-3" from a config file
+
+
+def _per_group(name: str, bound: Bound, count: int) -> list[float]:
+    if not _is_several(bound):
+        return [cast(float, bound)] * count
+    if len(bound) != count:
+        raise InvalidInputError(
+            f"expected one {name} for each of the {count} swept parameter groups, got {len(bound)}"
+        )
+    return list(bound)

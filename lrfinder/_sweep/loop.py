@@ -1,31 +1,38 @@
-"""The one loop: set the rate, step, record, stop?"""
+"""The one loop: set the learning rates, take a step, record the loss, stop?"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch.optim import Optimizer
 
-from lrfinder._sweep.batches import OutOfDataError
-from lrfinder._sweep.communicator import Alone, OnStep, Peers
+from lrfinder._errors import OutOfDataError
+from lrfinder._snapshot.snapshot import Snapshot
+from lrfinder._sweep.batches import Batches
+from lrfinder._sweep.communicator import Communicator
+from lrfinder._sweep.grid import Grid
+from lrfinder._sweep.loss import StepOutput
 from lrfinder._sweep.param_groups import set_learning_rates
 from lrfinder._sweep.progress import Progress
 from lrfinder._sweep.readback import Reader, Scalar
-from lrfinder._sweep.step import Step, StepOutcome
-from lrfinder._sweep.stopping import StopReason, Watch
+from lrfinder._sweep.step import Step
+from lrfinder._sweep.stopping import StopCondition, StopReason
 from lrfinder._sweep.validation import Validation
 
 # The scaler halves its scale at each skip: 64 in a row bring any scale that float32 holds to
 # where a finite gradient cannot overflow.
 _MOST_SKIPS_IN_A_ROW = 64
 
+OnStep = Callable[[float, float, int], Any]
+
 
 @dataclass
-class Recording:
-    """What a sweep has recorded so far; the one thing in it that changes.
+class Record:
+    """What a sweep has recorded so far; the only part of a sweep that changes.
 
     Attributes:
         losses: raw training loss of each step.
@@ -33,7 +40,7 @@ class Recording:
         val_losses: its raw losses.
         metrics: further scalars of each step.
         stop_reason: why the sweep ended.
-        batch_size: samples in the first update.
+        batch_size: samples in the first optimizer step.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -44,79 +51,110 @@ class Recording:
     batch_size: int | None = None
 
 
-class Sweep:
-    """Runs an optimizer up a ladder of learning rates.
+@dataclass(frozen=True)
+class SweepRunner:
+    """Runs sweeps and trials that all begin with the same state.
 
-    Args:
-        optimizer: its rates are set before every step.
-        step: does one update.
-        batches: endless batches; may raise `OutOfDataError`.
-        rates: the reported rate of each step, shape `(n,)`.
-        group_rates: the rates of every parameter group at each step, shape `(n, groups)`.
-        watch: decides when it is over.
+    Attributes:
+        snapshot: the state that each of them begins with.
+        prepare: brings the model into training mode and to its device; called before each.
+        optimizer: its learning rates are set before every step.
+        step: takes one optimizer step.
+        loader: any iterable of batches, iterated from its beginning in every sweep.
+        communicator: the processes that train in step with this one.
         progress: counts the steps.
-        validation: measures the validation loss; None for none.
-        on_step: called as `on_step(lr, loss, step)`; a true answer ends the sweep.
-        peers: the processes that sweep in step with this one; None for this one alone.
+        cached_batches: number of batches that are held and repeated; None for all of them.
     """
+
+    snapshot: Snapshot
+    prepare: Callable[[], None]
+    optimizer: Optimizer
+    step: Step
+    loader: Iterable[Any]
+    communicator: Communicator
+    progress: Progress
+    cached_batches: int | None = None
+
+    def run(
+        self,
+        grid: Grid,
+        stop: StopCondition,
+        *,
+        validation: Validation | None = None,
+        on_step: OnStep | None = None,
+    ) -> Record:
+        """Train through a learning-rate grid and return what was recorded.
+
+        Args:
+            grid: the rates of each step.
+            stop: decides after each loss whether the sweep is over.
+            validation: measures the validation loss; None for none.
+            on_step: called as `on_step(lr, loss, step)`; a true answer ends the sweep.
+        """
+        self.prepare()
+        with closing(Batches(self.loader, self.cached_batches)) as batches:
+            return _Sweep(self, batches, grid, stop, validation, on_step).run()
+
+    def restart(self, *, new_order: bool = False) -> None:
+        """Restore the state; with `new_order` the next sweep sees the data in another order."""
+        self.snapshot.restore(rng=not new_order)
+
+
+class _Sweep:
+    """One pass through a learning-rate grid."""
 
     def __init__(
         self,
-        optimizer: Optimizer,
-        step: Step,
+        runner: SweepRunner,
         batches: Iterator[Any],
-        *,
-        rates: Sequence[float],
-        group_rates: Sequence[Sequence[float]],
-        watch: Watch,
-        progress: Progress,
-        validation: Validation | None = None,
-        on_step: OnStep | None = None,
-        peers: Peers | None = None,
+        grid: Grid,
+        stop: StopCondition,
+        validation: Validation | None,
+        on_step: OnStep | None,
     ) -> None:
-        self._optimizer = optimizer
+        self._optimizer = runner.optimizer
+        self._communicator = runner.communicator
+        self._progress = runner.progress
         self._batches = batches
-        self._rates = rates
-        self._group_rates = group_rates
-        self._watch = watch
-        self._progress = progress
+        self._lrs: list[float] = grid.lr.tolist()
+        self._group_lrs: list[list[float]] = grid.group_lrs.tolist()
+        self._stop = stop
         self._validation = validation
-        self._peers = peers or Alone()
-        self._step = self._peers.guard(step)
-        self._on_step = self._peers.heed(on_step)
+        self._step = self._communicator.report_failures(runner.step)
+        self._on_step = self._communicator.wrap_callback(on_step)
         self._reader: Reader | None = None
         self._pending = 0  # steps that were taken and not read yet
-        self._recording = Recording()
+        self._record = Record()
 
-    def run(self) -> Recording:
-        """Sweep until the ladder ends or there is a reason to stop."""
-        self._batches = self._peers.begin(self._batches, self._terms())
+    def run(self) -> Record:
+        """Sweep until the grid ends or there is a reason to stop."""
+        self._batches = self._communicator.begin_sweep(self._batches, self._description())
         reason = None
-        for lrs in self._group_rates:
+        for lrs in self._group_lrs:
             reason = self._update(lrs)
             if reason is not None:
                 break
         if reason is None or reason in (StopReason.OUT_OF_DATA, StopReason.ALL_SKIPPED):
             # Those came from the step just taken: an older one may still ask to stop earlier.
             reason = self._take_in(self._reader.drain() if self._reader else []) or reason
-        self._recording.stop_reason = reason or StopReason.COMPLETED
-        self._peers.part(self._recording.stop_reason)
-        return self._recording
+        self._record.stop_reason = reason or StopReason.COMPLETED
+        self._communicator.end_sweep()
+        return self._record
 
-    def _terms(self) -> str:
-        validation = self._validation.terms if self._validation is not None else "none"
+    def _description(self) -> str:
+        validation = self._validation.description if self._validation is not None else "none"
         return (
-            f"{len(self._rates)} steps from lr={self._rates[0]:g} to {self._rates[-1]:g}, "
+            f"{len(self._lrs)} steps from lr={self._lrs[0]:g} to {self._lrs[-1]:g}, "
             f"validation: {validation}"
         )
 
     def _update(self, lrs: Sequence[float]) -> StopReason | None:
-        """Do one update at the given rates, again while the scaler skips it."""
+        """Take one optimizer step at the given rates, again while the scaler skips it."""
         set_learning_rates(self._optimizer, lrs)
         for _ in range(_MOST_SKIPS_IN_A_ROW):
             try:
-                outcome = self._step(self._batches)
-                arrived = self._push(outcome)
+                output = self._step(self._batches)
+                arrived = self._push(output)
             except OutOfDataError:
                 return StopReason.OUT_OF_DATA
             except Exception:
@@ -126,49 +164,49 @@ class Sweep:
                     raise
                 return reason
             reason = self._take_in(arrived)
-            if reason is not None or not outcome.skipped:
+            if reason is not None or not output.skipped:
                 return reason
         return StopReason.ALL_SKIPPED
 
-    def _push(self, outcome: StepOutcome) -> list[list[float]]:
-        """Hand the scalars of an update to the reader; return those that it has read."""
+    def _push(self, output: StepOutput) -> list[list[float]]:
+        """Hand the scalars of a step to the reader; return those that it has read."""
         if self._reader is None:
-            self._reader = self._begin(outcome)
-        if outcome.skipped:
+            self._reader = self._begin(output)
+        if output.skipped:
             return self._reader.skip()
-        scalars: list[Scalar] = [outcome.loss]
-        sizes = [outcome.size]
-        if self._recording.metrics or self._validation is not None:
-            self._add_others(outcome, scalars, sizes)
+        scalars: list[Scalar] = [output.loss]
+        sizes = [output.size]
+        if self._record.metrics or self._validation is not None:
+            self._add_others(output, scalars, sizes)
         self._pending += 1
         return self._reader.push(scalars, sizes)
 
     def _add_others(
-        self, outcome: StepOutcome, scalars: list[Scalar], sizes: list[int | None]
+        self, output: StepOutput, scalars: list[Scalar], sizes: list[int | None]
     ) -> None:
         """Add the metrics of a step and, where it is due, the validation loss after it."""
-        step = len(self._recording.losses) + self._pending
-        scalars += [outcome.metrics.get(name, math.nan) for name in self._recording.metrics]
-        sizes += [outcome.size] * len(self._recording.metrics)
+        step = len(self._record.losses) + self._pending
+        scalars += [output.metrics.get(name, math.nan) for name in self._record.metrics]
+        sizes += [output.size] * len(self._record.metrics)
         if self._validation is not None and step % self._validation.every == 0:
-            scalars.append(self._peers.guard(self._validation)())
+            scalars.append(self._communicator.report_failures(self._validation)())
             sizes.append(self._validation.size)
 
-    def _begin(self, outcome: StepOutcome) -> Reader:
-        self._recording.batch_size = self._peers.total(outcome.size)
-        self._recording.metrics = {name: [] for name in outcome.metrics}
-        columns = ["loss", *outcome.metrics]
+    def _begin(self, output: StepOutput) -> Reader:
+        self._record.batch_size = self._communicator.total(output.size)
+        self._record.metrics = {name: [] for name in output.metrics}
+        columns = ["loss", *output.metrics]
         if self._validation is not None:
-            self._validation.begin(outcome.size)
+            self._validation.begin(output.size)
             columns.append("validation loss")
-        return self._peers.reader(outcome.loss.device, columns)
+        return self._communicator.reader(output.loss.device, columns)
 
     def _take_in(self, arrived: list[list[float]]) -> StopReason | None:
         """Record the steps that have arrived, up to the one that ends the sweep."""
         for loss, *others in arrived:
-            step = len(self._recording.losses)
-            lr = self._rates[step]
-            self._recording.losses.append(loss)
+            step = len(self._record.losses)
+            lr = self._lrs[step]
+            self._record.losses.append(loss)
             if others:
                 self._record_others(step, others)
             self._pending -= 1
@@ -176,15 +214,15 @@ class Sweep:
                 self._progress.update(lr, loss)
             if self._on_step is not None and self._on_step(lr, loss, step):
                 return StopReason.CALLBACK
-            reason = self._watch.update(loss)
+            reason = self._stop.update(loss)
             if reason is not None:
                 return reason
         return None
 
     def _record_others(self, step: int, others: Sequence[float]) -> None:
-        recording = self._recording
-        for values, value in zip(recording.metrics.values(), others, strict=False):
+        record = self._record
+        for values, value in zip(record.metrics.values(), others, strict=False):
             values.append(value)
-        for value in others[len(recording.metrics) :]:
-            recording.val_steps.append(step)
-            recording.val_losses.append(value)
+        for value in others[len(record.metrics) :]:
+            record.val_steps.append(step)
+            record.val_losses.append(value)

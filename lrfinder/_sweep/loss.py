@@ -23,18 +23,20 @@ _WRITE_A_STEP = (
 )
 
 
-class Loss(NamedTuple):
-    """One evaluation of the loss.
+class StepOutput(NamedTuple):
+    """The loss of a batch, or of a whole optimizer step.
 
     Attributes:
-        value: scalar tensor.
+        loss: scalar tensor; the mean over the micro-batches of a step, weighted by their sizes.
         metrics: further scalars that the step returned beside it, without a graph.
-        size: number of samples in the batch; None where the batch does not tell.
+        size: number of samples; None where the batches do not tell.
+        skipped: the gradient scaler found infinities and left the parameters alone.
     """
 
-    value: Tensor
+    loss: Tensor
     metrics: dict[str, Any]
     size: int | None
+    skipped: bool = False
 
 
 class LossFunction:
@@ -66,13 +68,13 @@ class LossFunction:
         self._device = device
         self._autocast = autocast
 
-    def __call__(self, batch: Any) -> Loss:
+    def __call__(self, batch: Any) -> StepOutput:
         """Evaluate the loss of one batch; raises `InvalidInputError` if it is not a scalar."""
         on_device = to_device(batch, self._device)
         if self._autocast is None:
-            return as_loss(self._evaluate(on_device), batch)
+            return as_output(self._evaluate(on_device), batch)
         with self._autocast:
-            return as_loss(self._evaluate(on_device), batch)
+            return as_output(self._evaluate(on_device), batch)
 
     def without_sync(self) -> AbstractContextManager[None]:
         """Return a context in which gradients are not yet averaged over the processes."""
@@ -117,7 +119,7 @@ class LossFunction:
             return  # a compiled or scripted forward may have no signature to look at
 
 
-def as_loss(returned: Any, batch: Any) -> Loss:
+def as_output(returned: Any, batch: Any) -> StepOutput:
     """Split what a step returned into a scalar loss and the scalars beside it.
 
     Args:
@@ -128,7 +130,7 @@ def as_loss(returned: Any, batch: Any) -> Loss:
         InvalidInputError: if there is no scalar loss in it.
     """
     if isinstance(returned, Tensor) and returned.dim() == 0:
-        return Loss(returned, {}, batch_size(batch))
+        return StepOutput(returned, {}, batch_size(batch))
     if isinstance(returned, Mapping):
         value = returned.get("loss")
     else:
@@ -138,7 +140,7 @@ def as_loss(returned: Any, batch: Any) -> Loss:
             f"expected a scalar loss, got {_describe(returned if value is None else value)}; "
             "reduce it, as with .mean(), and return it alone or as the entry or attribute 'loss'"
         )
-    return Loss(torch.as_tensor(value).reshape(()), _metrics(returned), batch_size(batch))
+    return StepOutput(torch.as_tensor(value).reshape(()), _metrics(returned), batch_size(batch))
 
 
 def _metrics(returned: Any) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
-from lrfinder._errors import InvalidInputError, NoSuggestionError
-from lrfinder._result import RangeTestResult
-from lrfinder._sweep.grid import StepMode, decades
-from lrfinder._sweep.group_rates import Bound
-from lrfinder.suggestion._descent import landmarks
+from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.grid import Bound, Grid, StepMode, decades
+from lrfinder._sweep.loop import OnStep, Record, SweepRunner
 
 # 100 steps over the usual eight decades, 1e-7 to 10.
 DEFAULT_PACE = 12.5
@@ -21,28 +20,28 @@ LOWER_BY = 1e-3
 MOST_STARTS = 3
 
 
-class Range(NamedTuple):
-    """A range of rates and the number of steps that goes with it."""
+class LRRange(NamedTuple):
+    """The bounds of a sweep and its number of steps."""
 
     start_lr: Bound
     end_lr: Bound
     num_iter: int
 
-    def lowered(self) -> Range:
+    def lowered(self) -> LRRange:
         """Return the same range from a lower start, at the same pace."""
         start, end = _single("start_lr", self.start_lr), _single("end_lr", self.end_lr)
         pace = (self.num_iter - 1) / decades(start, end)
         lower = start * LOWER_BY
-        return Range(lower, end, round(pace * decades(lower, end)) + 1)
+        return LRRange(lower, end, round(pace * decades(lower, end)) + 1)
 
 
-def closed_range(
+def resolve_range(
     start_lr: Bound | None,
     end_lr: Bound | None,
     num_iter: int,
     steps_per_decade: float | None,
     step_mode: StepMode,
-) -> Range:
+) -> LRRange:
     """Return bounds and a number of steps in place of what is open.
 
     Args:
@@ -56,27 +55,53 @@ def closed_range(
         InvalidInputError: if the pace is not positive, or the mode does not have one.
 
     Example:
-        >>> closed_range(1e-3, None, 100, 10, "exp")
-        Range(start_lr=0.001, end_lr=1000.0, num_iter=61)
+        >>> resolve_range(1e-3, None, 100, 10, "exp")
+        LRRange(start_lr=0.001, end_lr=1000.0, num_iter=61)
     """
     if start_lr is not None and end_lr is not None and steps_per_decade is None:
-        return Range(start_lr, end_lr, num_iter)
+        return LRRange(start_lr, end_lr, num_iter)
     _check_pace(steps_per_decade, step_mode)
     end = HIGHEST_LR if end_lr is None else _single("end_lr", end_lr)
     start = min(FIRST_START, end / 1e4) if start_lr is None else _single("start_lr", start_lr)
     if not 0 < start < end:
-        return Range(start, end, num_iter)  # refused with the other bounds
+        return LRRange(start, end, num_iter)  # refused with the other bounds
     pace = DEFAULT_PACE if steps_per_decade is None else steps_per_decade
-    return Range(start, end, max(2, round(pace * decades(start, end)) + 1))
+    return LRRange(start, end, max(2, round(pace * decades(start, end)) + 1))
 
 
-def begins_flat(result: RangeTestResult) -> bool:
-    """Tell whether a sweep shows a flat beginning: under 10 % of its fall in the first decade."""
-    try:
-        descent = landmarks(result.curve())
-    except NoSuggestionError:
-        return False
-    return descent.minimum > 0 and bool(descent.lr[descent.last_above(0.1)] >= 10 * descent.lr[0])
+def sweep_from_flat(
+    runner: SweepRunner,
+    span: LRRange,
+    grid_of: Callable[[LRRange], Grid],
+    sweep: Callable[[Grid, OnStep | None], Record],
+    begins_flat: Callable[[Grid, Record], bool],
+    on_step: OnStep | None,
+) -> tuple[Grid, Record]:
+    """Sweep a range, again from a lower start where the curve does not begin flat.
+
+    Whether it does is known at its end, so `on_step` sees an accepted sweep only then.
+
+    Args:
+        runner: restores the state between two sweeps.
+        span: the range to begin with.
+        grid_of: returns the learning-rate grid of a range.
+        sweep: runs a sweep with a callback.
+        begins_flat: returns whether a sweep began flat.
+        on_step: called with each step of the sweep that is returned.
+    """
+    for _ in range(MOST_STARTS - 1):
+        grid = grid_of(span)
+        record = sweep(grid, None)
+        if begins_flat(grid, record):
+            for step, (lr, loss) in enumerate(zip(grid.lr.tolist(), record.losses, strict=False)):
+                if on_step is not None:
+                    on_step(lr, loss, step)
+            return grid, record
+        span = span.lowered()
+        runner.progress.extend(span.num_iter)
+        runner.restart()
+    grid = grid_of(span)
+    return grid, sweep(grid, on_step)
 
 
 def _check_pace(steps_per_decade: float | None, step_mode: StepMode) -> None:

@@ -55,6 +55,11 @@ class Progress:
             self._next = now + _INTERVAL
             self._report()
 
+    def extend(self, steps: int) -> None:
+        """Raise the total by further steps, >= 0."""
+        if self._bar is not None:
+            self._bar.total += steps
+
     def _report(self) -> None:
         if self._latest is not None:
             lr, loss = self._latest

@@ -1,4 +1,4 @@
-"""Several sweeps from one snapshot, with other orders of the data, as one recording."""
+"""Several sweeps from one state, with other orders of the data, as one record."""
 
 from __future__ import annotations
 
@@ -6,37 +6,36 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lrfinder._sweep.loop import Recording
+from lrfinder._sweep.loop import Record
 
 
-def average(recordings: Sequence[Recording]) -> Recording:
-    """Return the mean of some recordings over the steps that all of them have.
+def average(records: Sequence[Record]) -> Record:
+    """Return the mean of several records over the steps that all of them have.
 
     The shortest sweep is the one that diverged first, so its stop reason is that of the whole.
 
     Args:
-        recordings: one for each sweep, at least one.
+        records: one for each sweep, at least one.
     """
-    shortest = min(recordings, key=lambda recording: len(recording.losses))
-    if len(recordings) == 1:
+    shortest = min(records, key=lambda record: len(record.losses))
+    if len(records) == 1:
         return shortest
-    return Recording(
-        losses=_mean([recording.losses for recording in recordings]),
+    return Record(
+        losses=_mean([record.losses for record in records]),
         val_steps=shortest.val_steps,
-        val_losses=_mean([recording.val_losses for recording in recordings]),
+        val_losses=_mean([record.val_losses for record in records]),
         metrics={
-            name: _mean([recording.metrics[name] for recording in recordings])
-            for name in shortest.metrics
+            name: _mean([record.metrics[name] for record in records]) for name in shortest.metrics
         },
         stop_reason=shortest.stop_reason,
         batch_size=shortest.batch_size,
     )
 
 
-def common_losses(recordings: Sequence[Recording]) -> list[list[float]]:
+def common_losses(records: Sequence[Record]) -> list[list[float]]:
     """Return the raw losses of each sweep over the steps that all of them have."""
-    length = min(len(recording.losses) for recording in recordings)
-    return [recording.losses[:length] for recording in recordings]
+    length = min(len(record.losses) for record in records)
+    return [record.losses[:length] for record in records]
 
 
 def _mean(rows: list[list[float]]) -> list[float]:

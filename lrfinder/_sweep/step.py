@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,31 +15,15 @@ from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.batch import batch_weights
-from lrfinder._sweep.loss import LossFunction
+from lrfinder._sweep.loss import LossFunction, StepOutput
 
 ClipGrad = float | Callable[[list[Tensor]], Any]
-
-
-class StepOutcome(NamedTuple):
-    """What one optimizer update has to tell.
-
-    Attributes:
-        loss: mean over the micro-batches, weighted by their sizes; a detached scalar tensor.
-        metrics: the same mean of every further scalar.
-        size: samples in the update; None where the batches do not tell.
-        skipped: the gradient scaler found infinities and left the parameters alone.
-    """
-
-    loss: Tensor
-    metrics: dict[str, Any]
-    size: int | None
-    skipped: bool = False
 
 
 class Step(Protocol):
     """Takes what it needs from the batches and updates the parameters once."""
 
-    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
+    def __call__(self, batches: Iterator[Any]) -> StepOutput:
         """Do one update."""
 
 
@@ -70,43 +54,43 @@ class GradientStep:
         self._zero_grad = _zero_grad_of(optimizer)
         self._batch: Any = None
 
-    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
+    def __call__(self, batches: Iterator[Any]) -> StepOutput:
         """Do one update."""
         self._zero_grad()
         if self._accumulation_steps == 1:
             # Held until the next one is there, as the variable of a for loop holds it. Freed
             # sooner, it is more often glibc that trims the heap in every step.
             self._batch = next(batches)
-            outcome = self._differentiate(self._batch)
+            output = self._differentiate(self._batch)
         else:
-            outcome = self._accumulate(list(islice(batches, self._accumulation_steps)))
+            output = self._accumulate(list(islice(batches, self._accumulation_steps)))
         if self._clip_grad is not None:
             self._clip()
         self._optimizer.step()
-        return outcome
+        return output
 
-    def _accumulate(self, micro_batches: list[Any]) -> StepOutcome:
+    def _accumulate(self, micro_batches: list[Any]) -> StepOutput:
         """Add up the gradients of the mean loss over all samples."""
         if len(micro_batches) == 1:
             return self._differentiate(micro_batches[0])
         weights = batch_weights(micro_batches)
-        outcomes: list[StepOutcome] = []
+        outputs: list[StepOutput] = []
         for batch, weight in zip(micro_batches, weights, strict=True):
-            is_last = len(outcomes) == len(micro_batches) - 1
+            is_last = len(outputs) == len(micro_batches) - 1
             with nullcontext() if is_last else self._loss.without_sync():
-                outcomes.append(self._differentiate(batch, weight))
-        return _mean(outcomes, weights)
+                outputs.append(self._differentiate(batch, weight))
+        return _mean(outputs, weights)
 
-    def _differentiate(self, batch: Any, weight: float = 1.0) -> StepOutcome:
-        """Add the gradient of one batch; return what it has to tell, apart from the graph."""
-        value, metrics, size = self._loss(batch)
-        if not value.requires_grad:
+    def _differentiate(self, batch: Any, weight: float = 1.0) -> StepOutput:
+        """Add the gradient of one batch; return its loss without the graph."""
+        output = self._loss(batch)
+        if not output.loss.requires_grad:
             raise InvalidInputError(
                 "expected a differentiable loss, got one without a gradient; compute it from the "
                 "model's outputs, without detach(), item() or no_grad()"
             )
-        self._backward(value * weight if weight != 1 else value)
-        return StepOutcome(value.detach(), metrics, size)
+        self._backward(output.loss * weight if weight != 1 else output.loss)
+        return output._replace(loss=output.loss.detach())
 
     def _clip(self) -> None:
         if self._clip_grad is None:
@@ -121,20 +105,20 @@ class GradientStep:
 class ClosureStep(GradientStep):
     """The same for an optimizer that evaluates the loss several times per step, such as LBFGS."""
 
-    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
+    def __call__(self, batches: Iterator[Any]) -> StepOutput:
         """Do one update; the loss is the one before it, the first that was evaluated."""
         micro_batches = list(islice(batches, self._accumulation_steps))
-        outcomes: list[StepOutcome] = []
+        outputs: list[StepOutput] = []
 
         def closure() -> Tensor:
             self._zero_grad()
-            outcomes.append(self._accumulate(micro_batches))
+            outputs.append(self._accumulate(micro_batches))
             self._clip()
             # A line search must take the same way on every process.
-            return self._loss.over_processes(outcomes[-1].loss, outcomes[-1].size)
+            return self._loss.over_processes(outputs[-1].loss, outputs[-1].size)
 
         self._optimizer.step(closure)  # type: ignore[arg-type]  # torch's own closures do so
-        return outcomes[0]
+        return outputs[0]
 
 
 class ScaledStep(GradientStep):
@@ -149,13 +133,13 @@ class ScaledStep(GradientStep):
         super().__init__(*arguments)
         self._scaler = scaler
 
-    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
+    def __call__(self, batches: Iterator[Any]) -> StepOutput:
         """Do one update; the scale falls if the scaler skipped it, and only then.
 
         A loss that is itself infinite or NaN does not count as skipped: no scale would help it.
         """
         self._zero_grad()
-        outcome = self._accumulate(list(islice(batches, self._accumulation_steps)))
+        output = self._accumulate(list(islice(batches, self._accumulation_steps)))
         if self._clip_grad is not None:
             self._scaler.unscale_(self._optimizer)
             self._clip()
@@ -163,7 +147,7 @@ class ScaledStep(GradientStep):
         self._scaler.step(self._optimizer)
         self._scaler.update()
         fell = self._scaler.get_scale() < scale
-        return outcome._replace(skipped=fell and math.isfinite(outcome.loss))
+        return output._replace(skipped=fell and math.isfinite(output.loss))
 
     def _backward(self, loss: Tensor) -> None:
         self._scaler.scale(loss).backward()
@@ -218,23 +202,23 @@ def _zero_grad_of(optimizer: Optimizer) -> Callable[[], None]:
 
 
 def needs_closure(optimizer: Optimizer) -> bool:
-    """Tell whether the optimizer's `step` cannot be called without a closure."""
+    """Return whether the optimizer's `step` cannot be called without a closure."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
 
 
-def _mean(outcomes: list[StepOutcome], weights: list[float]) -> StepOutcome:
-    """Return the mean of what some batches have to tell."""
+def _mean(outputs: list[StepOutput], weights: list[float]) -> StepOutput:
+    """Return the mean over micro-batches."""
 
     def weighted(values: list[Any]) -> Any:
         return sum(value * weight for value, weight in zip(values, weights, strict=True))
 
-    sizes = [outcome.size for outcome in outcomes if outcome.size is not None]
-    return StepOutcome(
-        loss=weighted([outcome.loss for outcome in outcomes]),
+    sizes = [output.size for output in outputs if output.size is not None]
+    return StepOutput(
+        loss=weighted([output.loss for output in outputs]),
         metrics={
-            name: weighted([outcome.metrics.get(name, math.nan) for outcome in outcomes])
-            for name in outcomes[0].metrics
+            name: weighted([output.metrics.get(name, math.nan) for output in outputs])
+            for name in outputs[0].metrics
         },
-        size=sum(sizes) if len(sizes) == len(outcomes) else None,
+        size=sum(sizes) if len(sizes) == len(outputs) else None,
     )

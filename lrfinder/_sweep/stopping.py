@@ -42,7 +42,7 @@ class StopReason(str, Enum):
 
 
 _SENTENCES = {
-    StopReason.COMPLETED: "Every rate of the ladder was used.",
+    StopReason.COMPLETED: "Every learning rate of the grid was used.",
     StopReason.DIVERGED: "The loss rose far above its best value.",
     StopReason.NON_FINITE: "The loss became infinite or NaN.",
     StopReason.OUT_OF_DATA: "The loader ended and cannot be started again.",
@@ -52,22 +52,22 @@ _SENTENCES = {
 
 
 def check_diverge_th(diverge_th: float) -> None:
-    """Refuse a divergence threshold that is not above 1."""
+    """Raise `InvalidInputError` if a divergence threshold is not above 1."""
     if not diverge_th > 1:
         raise InvalidInputError(
             f"expected diverge_th > 1, got {diverge_th!r}; 5 is a good start, math.inf never stops"
         )
 
 
-class Watch(Protocol):
-    """Tells at each loss whether a run is over."""
+class StopCondition(Protocol):
+    """Decides after each loss whether a sweep or a trial is over."""
 
     def update(self, loss: float) -> StopReason | None:
         """Take the loss of one step in; return the reason to stop, or None to go on."""
 
 
-class DivergenceWatch:
-    """Tells at each loss whether the sweep is over.
+class DivergenceStop:
+    """Ends a sweep once its loss has diverged.
 
     The rise above the best smoothed loss is compared with the fall from the first loss to the
     best, or with the noise where there was no fall. A comparison with the best loss itself would

@@ -13,8 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.batch import to_device
-from lrfinder._sweep.loss import as_loss
-from lrfinder._sweep.step import StepOutcome
+from lrfinder._sweep.loss import StepOutput, as_output
 
 
 class UserStep:
@@ -39,7 +38,7 @@ class UserStep:
         self._device = device
         self._optimizers = list(optimizers)
 
-    def __call__(self, batches: Iterator[Any]) -> StepOutcome:
+    def __call__(self, batches: Iterator[Any]) -> StepOutput:
         """Do one update.
 
         Raises:
@@ -48,8 +47,8 @@ class UserStep:
         batch = next(batches)
         with _only(self._optimizers):
             returned = self._update_step(self._model, to_device(batch, self._device))
-        loss = as_loss(returned, batch)
-        return StepOutcome(loss.value.detach(), loss.metrics, loss.size)
+        output = as_output(returned, batch)
+        return output._replace(loss=output.loss.detach())
 
 
 @contextmanager

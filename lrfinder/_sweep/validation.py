@@ -42,14 +42,14 @@ class Validation:
         self._loss = loss
         self._follows_training = batches is None
         self.every = every
-        put_back = _rng.capture()  # a loader draws its seed from the generator of the training
+        restore = _rng.capture()  # a loader draws its seed from the generator of the training
         try:
             self._batches = take(loader, batches or 1)
         finally:
-            put_back()
+            restore()
 
     def begin(self, train_size: int | None) -> None:
-        """Settle the subset.
+        """Choose the subset.
 
         Args:
             train_size: samples in a training step, >= 1; None where that is not known.
@@ -65,19 +65,19 @@ class Validation:
         return sum(known) if len(known) == len(sizes) else None
 
     @property
-    def terms(self) -> str:
+    def description(self) -> str:
         """How often it is measured and on how many batches, in words."""
         return f"every {self.every} steps on {len(self._batches)} batches"
 
     @torch.no_grad()
     def __call__(self) -> Tensor:
         """Return the loss, a scalar tensor on its device."""
-        put_back = _rng.capture()
+        restore = _rng.capture()
         try:
             with _evaluating(self._model):
-                losses = [self._loss(batch).value for batch in self._batches]
+                losses = [self._loss(batch).loss for batch in self._batches]
         finally:
-            put_back()
+            restore()
         weights = batch_weights(self._batches)
         return torch.stack([loss * w for loss, w in zip(losses, weights, strict=True)]).sum()
 

@@ -1,4 +1,4 @@
-"""The descent of a curve: cleaned, smoothed without lag, cut at its minimum, or refused."""
+"""The descent of a curve, analysed once: rules, diagnosis, confidence and pictures all read it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lrfinder._errors import NoSuggestionError
-from lrfinder._result import Curve
-from lrfinder._sweep.smoothing import gaussian_smooth
 from lrfinder._sweep.stopping import RESOLUTION
+from lrfinder.suggestion._curve import Curve
+from lrfinder.suggestion._smoothing import gaussian_smooth, median_filter
 
 Array = npt.NDArray[np.float64]
 
@@ -30,20 +30,28 @@ _WIDTH = 2.0
 _SIGMAS = 6.5
 # From 10 % to 90 % of a step that a Gaussian has smoothed, in its standard deviations.
 _TEN_TO_NINETY = 2.563
+# The curve begins flat if less than this share of its fall is done in its first decade.
+_FLAT = 0.1
 
 
 class Descent(NamedTuple):
-    """A curve that falls, with the landmarks that rules refer to.
+    """A curve with the landmarks of its fall.
 
     Attributes:
-        lr: rates, shape `(n,)`, evenly spaced in the logarithm (in the rate if linear).
+        curve: what was analysed.
+        lr: rates up to the last finite loss, shape `(n,)`.
         raw: losses without gaps and single outliers, shape `(n,)`.
-        loss: smoothed without lag, shape `(n,)`.
+        loss: the same, smoothed without lag, shape `(n,)`.
         minimum: index of the lowest smoothed loss.
-        top: smoothed loss at the highest point left of the minimum.
+        top: highest smoothed loss left of the minimum.
         noise: standard deviation of the raw loss around its trend.
+
+    Example:
+        >>> def lowest(descent: Descent) -> float:  # what a rule looks like
+        ...     return descent.minimum_lr
     """
 
+    curve: Curve
     lr: Array
     raw: Array
     loss: Array
@@ -52,9 +60,44 @@ class Descent(NamedTuple):
     noise: float
 
     @property
+    def bottom(self) -> float:
+        """The lowest smoothed loss."""
+        return float(self.loss[self.minimum])
+
+    @property
     def fall(self) -> float:
-        """How far the smoothed loss falls in all, > 0."""
-        return float(self.top - self.loss[self.minimum])
+        """How far the smoothed loss falls in all, >= 0."""
+        return self.top - self.bottom
+
+    @property
+    def minimum_lr(self) -> float:
+        """Rate at which the smoothed loss is lowest."""
+        return float(self.lr[self.minimum])
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the fall stands above the noise and above what a float32 loss resolves."""
+        if self.minimum == 0:
+            return False
+        level = float(np.abs(self.loss[: self.minimum + 1]).max())
+        noise = max(_SIGMAS * smoothed_noise(self.noise), RESOLUTION * level)
+        return self.fall > noise
+
+    @property
+    def begins_flat(self) -> bool:
+        """Whether less than 10 % of the fall is done in the first decade."""
+        return self.minimum > 0 and bool(self.lr[self.last_above(_FLAT)] >= 10 * self.lr[0])
+
+    @property
+    def points(self) -> int:
+        """Number of steps between 10 % and 90 % of the fall."""
+        return self.last_above(0.9) - self.last_above(0.1)
+
+    @property
+    def own_points(self) -> float:
+        """The same without what the smoothing adds to a fall that is shorter than its kernel."""
+        added = _TEN_TO_NINETY * _WIDTH
+        return math.sqrt(max(self.points**2 - added**2, 1.0))
 
     def last_above(self, share: float) -> int:
         """Return the last index left of the minimum at which a share of the fall is still to come.
@@ -65,94 +108,64 @@ class Descent(NamedTuple):
         above = np.flatnonzero(self.loss[: self.minimum + 1] > self.top - share * self.fall)
         return int(above[-1]) if len(above) else 0
 
-    @property
-    def significant(self) -> bool:
-        """Whether the fall stands above the noise and above what a float32 loss resolves."""
-        level = float(np.abs(self.loss[: self.minimum + 1]).max())
-        noise = max(_SIGMAS * smoothed_noise(self.noise), RESOLUTION * level)
-        return self.minimum > 0 and self.fall > noise
-
-    @property
-    def minimum_lr(self) -> float:
-        """Rate at which the smoothed loss is lowest."""
-        return float(self.lr[self.minimum])
-
     def peak_lr(self, lr: float) -> float:
-        """Return the upper bound of a cycle around a rate: half the rate with the lowest loss.
+        """Return the upper bound of a cycle: half the rate with the lowest loss, >= `lr`.
 
         Args:
-            lr: suggested for a constant rate, > 0; the bound is never below it.
+            lr: suggested for a constant rate, > 0.
         """
         return max(lr, _PEAK * self.minimum_lr)
 
-    @property
-    def points(self) -> int:
-        """How many steps lie between 10 % and 90 % of the fall."""
-        return self.last_above(0.9) - self.last_above(0.1)
-
-    @property
-    def own_points(self) -> float:
-        """The same without what the smoothing adds to a fall that is shorter than it."""
-        added = _TEN_TO_NINETY * _WIDTH
-        return math.sqrt(max(self.points**2 - added**2, 1.0))
-
-
-def find_descent(curve: Curve) -> Descent:
-    """Return the descent of a curve.
-
-    Args:
-        curve: recorded values; NaN and infinity are bridged inside and cut at the end.
-
-    Raises:
-        NoSuggestionError: if there are too few finite points, or no descent above the noise.
-    """
-    descent = landmarks(curve)
-    if not descent.significant:
-        raise NoSuggestionError(_no_descent(descent))
-    return descent
+    def check_significant(self) -> None:
+        """Raise `NoSuggestionError` if there is no descent above the noise."""
+        finite = np.isfinite(self.curve.loss).sum()
+        if finite < _FEWEST_POINTS:
+            raise NoSuggestionError(
+                f"need at least {_FEWEST_POINTS} finite points, got {finite} of "
+                f"{len(self.curve.loss)}; lower start_lr and end_lr, or raise num_iter"
+            )
+        if self.is_significant:
+            return
+        first, last = self.lr[0], self.lr[-1]
+        if self.minimum == 0:
+            raise NoSuggestionError(
+                f"expected a curve that falls, got one that only rises from its start at "
+                f"lr={first:.1e}; lower start_lr"
+            )
+        raise NoSuggestionError(
+            f"expected a descent, got a fall of {self.fall:.2g} in noise of {self.noise:.2g} "
+            f"between lr={first:.1e} and {last:.1e}; raise end_lr or num_iter, use larger batches, "
+            "or pass cached_batches=1"
+        )
 
 
-def landmarks(curve: Curve) -> Descent:
-    """Return the landmarks of a curve, whether or not they stand above the noise.
+def analyze_descent(curve: Curve) -> Descent:
+    """Return the landmarks of a curve, whether or not its fall stands above the noise.
 
     Args:
-        curve: recorded values; NaN and infinity are bridged inside and cut at the end.
+        curve: recorded values; NaN and infinity are bridged inside and cut at the end. Fewer than
+            5 finite values show no shape: then there is nothing in the landmarks.
 
-    Raises:
-        NoSuggestionError: if there are too few finite points.
-    """
-    lr, loss = finite_part(curve)
-    raw = despike(loss)
-    smooth = gaussian_smooth(raw, _WIDTH)
-    minimum = int(np.argmin(smooth))
-    top = float(smooth[: minimum + 1].max())
-    return Descent(lr, raw, smooth, minimum, top, noise_level(loss))
-
-
-def finite_part(curve: Curve) -> tuple[Array, Array]:
-    """Return rates and losses up to the last finite loss, with gaps bridged.
-
-    Raises:
-        NoSuggestionError: if fewer than 5 losses are finite.
+    Example:
+        >>> from lrfinder import RangeTestResult, StopReason
+        >>> lr = tuple(10 ** (step / 10 - 6) for step in range(61))
+        >>> loss = tuple(0.3 + 2.0 / (1 + (100 * rate) ** 2) for rate in lr)
+        >>> result = RangeTestResult(lr, loss, "exp", 0.05, StopReason.COMPLETED)
+        >>> descent = analyze_descent(result.curve())
+        >>> round(descent.top, 1), round(descent.bottom, 1), descent.minimum_lr
+        (2.3, 0.3, 1.0)
     """
     finite = np.flatnonzero(np.isfinite(curve.loss))
     if len(finite) < _FEWEST_POINTS:
-        raise NoSuggestionError(
-            f"need at least {_FEWEST_POINTS} finite points, got {len(finite)} of "
-            f"{len(curve.loss)}; lower start_lr and end_lr, or raise num_iter"
-        )
+        nothing = np.empty(0)
+        return Descent(curve, nothing, nothing, nothing, 0, math.nan, 0.0)
     steps = np.arange(finite[-1] + 1)
-    return curve.lr[steps], np.interp(steps, finite, curve.loss[finite])
-
-
-def despike(loss: Array) -> Array:
-    """Return the running median of three, which a single outlying batch cannot move.
-
-    References:
-        John W. Tukey, "Exploratory Data Analysis", 1977, chapter 7.
-    """
-    padded = np.concatenate((loss[:1], loss, loss[-1:]))
-    return np.median(np.stack((padded[:-2], padded[1:-1], padded[2:])), axis=0)
+    loss = np.interp(steps, finite, curve.loss[finite])
+    raw = median_filter(loss)
+    smooth = gaussian_smooth(raw, _WIDTH)
+    minimum = int(np.argmin(smooth))
+    top = float(smooth[: minimum + 1].max())
+    return Descent(curve, curve.lr[steps], raw, smooth, minimum, top, noise_level(loss))
 
 
 def noise_level(loss: Array) -> float:
@@ -172,17 +185,3 @@ def noise_level(loss: Array) -> float:
 def smoothed_noise(noise: float) -> float:
     """Return the standard deviation that the smoothing leaves of independent noise."""
     return noise / math.sqrt(2 * math.sqrt(math.pi) * _WIDTH)
-
-
-def _no_descent(descent: Descent) -> str:
-    first, last = descent.lr[0], descent.lr[-1]
-    if descent.minimum == 0:
-        return (
-            f"expected a curve that falls, got one that only rises from its start at "
-            f"lr={first:.1e}; lower start_lr"
-        )
-    return (
-        f"expected a descent, got a fall of {descent.fall:.2g} in noise of {descent.noise:.2g} "
-        f"between lr={first:.1e} and {last:.1e}; raise end_lr or num_iter, use larger batches, "
-        "or pass cached_batches=1"
-    )

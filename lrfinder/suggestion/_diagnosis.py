@@ -8,9 +8,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from lrfinder._errors import NoSuggestionError
-from lrfinder._result import Curve, RangeTestResult
 from lrfinder._sweep.stopping import StopReason
-from lrfinder.suggestion._descent import Descent, find_descent
+from lrfinder.suggestion._curve import Curve
+from lrfinder.suggestion._descent import Descent
 
 # A descent over fewer steps than this is told by a handful of batches.
 _FEWEST_STEPS = 5
@@ -54,7 +54,7 @@ _SENTENCES = {
     Diagnosis.FEW_STEPS: "The whole fall takes place within a few steps.",
     Diagnosis.NOISY: "From step to step the loss varies by much of its fall.",
     Diagnosis.NON_FINITE: "The loss became infinite or NaN.",
-    Diagnosis.OUT_OF_DATA: "The loader ended before the ladder of rates did.",
+    Diagnosis.OUT_OF_DATA: "The loader ended before the sweep did.",
 }
 
 
@@ -92,26 +92,13 @@ class Confidence(str, Enum):
     LOW = "low"
 
 
-def diagnose(
-    result: RangeTestResult, *, on: str | None = None, maximize: bool = False
-) -> tuple[Finding, ...]:
-    """Return what is remarkable about a result; nothing if it is as it should be.
+def diagnose(descent: Descent) -> tuple[Finding, ...]:
+    """Return what a reader of a curve should know; nothing if the curve is as it should be.
 
     Args:
-        result: what a range test recorded.
-        on: `"loss"`, `"val_loss"` or the name of a metric; None for what `suggest` reads.
-        maximize: the quantity is better when larger.
-
-    Example:
-        >>> from lrfinder import StopReason
-        >>> flat = RangeTestResult(
-        ...     lr=tuple(10.0**-k for k in range(7, 0, -1)), loss=(2.3,) * 7,
-        ...     step_mode="exp", smooth_f=0.05, stop_reason=StopReason.COMPLETED,
-        ... )
-        >>> [finding.diagnosis.value for finding in diagnose(flat)]
-        ['no descent']
+        descent: the analysed curve.
     """
-    return tuple(_findings(result, result.curve(on, maximize=maximize)))
+    return tuple(_findings(descent))
 
 
 def confidence(findings: Sequence[Finding], rates: Sequence[float]) -> Confidence:
@@ -128,30 +115,32 @@ def confidence(findings: Sequence[Finding], rates: Sequence[float]) -> Confidenc
     return list(Confidence)[min(doubts, 2)]
 
 
-def _findings(result: RangeTestResult, curve: Curve) -> Iterator[Finding]:
-    yield from _of_the_stop(result)
+def _findings(descent: Descent) -> Iterator[Finding]:
+    yield from _stop_findings(descent.curve)
     try:
-        descent = find_descent(curve)
+        descent.check_significant()
     except NoSuggestionError as error:
-        yield Finding(Diagnosis.NO_DESCENT, f"{_sentence(str(error))}", doubtful=True)
-        return
-    yield from _of_the_ends(result, descent)
-    yield from _of_the_fall(result, descent)
+        text = str(error)
+        advice = f"{text[:1].upper()}{text[1:]}."
+        yield Finding(Diagnosis.NO_DESCENT, advice, doubtful=True)
+    else:
+        yield from _end_findings(descent)
+        yield from _fall_findings(descent)
 
 
-def _of_the_stop(result: RangeTestResult) -> Iterator[Finding]:
-    last = f"{result.lr[-1]:.1e}" if result.lr else "the first rate"
-    if result.stop_reason is StopReason.NON_FINITE:
+def _stop_findings(curve: Curve) -> Iterator[Finding]:
+    last = f"{curve.lr[-1]:.1e}" if len(curve.lr) else "the first rate"
+    if curve.stop_reason is StopReason.NON_FINITE:
         yield Finding(Diagnosis.NON_FINITE, f"Keep the rate well below {last}.", doubtful=False)
-    if result.stop_reason is StopReason.OUT_OF_DATA:
+    if curve.stop_reason is StopReason.OUT_OF_DATA:
         yield Finding(
             Diagnosis.OUT_OF_DATA,
-            f"The sweep ended at {last}; pass a loader that can be walked again.",
+            f"The sweep ended at {last}; pass a loader that can be iterated again.",
             doubtful=True,
         )
 
 
-def _of_the_ends(result: RangeTestResult, descent: Descent) -> Iterator[Finding]:
+def _end_findings(descent: Descent) -> Iterator[Finding]:
     last = len(descent.lr) - 1
     if descent.last_above(0.1) <= max(1, _BEGINNING * last):
         yield Finding(
@@ -159,7 +148,7 @@ def _of_the_ends(result: RangeTestResult, descent: Descent) -> Iterator[Finding]
             f"Lower start_lr to {descent.lr[0] / 100:.0e}, or pass start_lr=None.",
             doubtful=True,
         )
-    if result.stop_reason is not StopReason.COMPLETED:
+    if descent.curve.stop_reason is not StopReason.COMPLETED:
         return
     if descent.minimum >= last - 1:
         yield Finding(
@@ -167,7 +156,7 @@ def _of_the_ends(result: RangeTestResult, descent: Descent) -> Iterator[Finding]
             f"Raise end_lr to {descent.lr[-1] * 100:.0e}, or pass end_lr=None.",
             doubtful=True,
         )
-    elif descent.loss[-1] - descent.loss[descent.minimum] < 0.1 * descent.fall:
+    elif descent.loss[-1] - descent.bottom < 0.1 * descent.fall:
         yield Finding(
             Diagnosis.NEVER_DIVERGED,
             f"Raise end_lr above {descent.lr[-1]:.0e} to see where training breaks down.",
@@ -175,12 +164,12 @@ def _of_the_ends(result: RangeTestResult, descent: Descent) -> Iterator[Finding]
         )
 
 
-def _of_the_fall(result: RangeTestResult, descent: Descent) -> Iterator[Finding]:
+def _fall_findings(descent: Descent) -> Iterator[Finding]:
     if descent.own_points < _FEWEST_STEPS:
         times = math.ceil(_FEWEST_STEPS / descent.own_points)
         yield Finding(
             Diagnosis.FEW_STEPS,
-            f"Raise num_iter to {times * len(result)}, or narrow the range.",
+            f"Raise num_iter to {times * descent.curve.num_iter}, or narrow the range.",
             doubtful=True,
         )
     share = descent.noise / descent.fall
@@ -192,7 +181,3 @@ def _of_the_fall(result: RangeTestResult, descent: Descent) -> Iterator[Finding]
             f"Use {times} times the batch size or num_iter, repeats={times}, or cached_batches=1.",
             doubtful=True,
         )
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

@@ -1,11 +1,11 @@
-"""What every rule has in common: a curve in, a reading out."""
+"""What every rule has in common: a descent in, a reading out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lrfinder._result import Curve
+from lrfinder.suggestion._descent import Descent
 
 
 class Reading(NamedTuple):
@@ -22,4 +22,4 @@ class Reading(NamedTuple):
     why: str
 
 
-Rule = Callable[[Curve], Reading]
+Rule = Callable[[Descent], Reading]

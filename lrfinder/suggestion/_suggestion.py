@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from html import escape
 
-from lrfinder._errors import InvalidInputError
+from torch.optim import Optimizer
 
-if TYPE_CHECKING:
-    from torch.optim import Optimizer
-
-    from lrfinder.suggestion._diagnosis import Confidence, Finding
+from lrfinder._distributed.rank import leads_group
+from lrfinder._errors import InvalidInputError, warn
+from lrfinder._sweep.param_groups import set_learning_rates
+from lrfinder.suggestion._diagnosis import Confidence, Finding
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,20 @@ class Suggestion:
         return f"lr={self.lr:.2e} ({self.method}): {self.why}"
 
     def _repr_html_(self) -> str:
-        from lrfinder._plotting.notebook import suggestion_html
-
-        return suggestion_html(self)
+        rows = [
+            ("learning rate", f"{self.lr:.2e}"),
+            ("rule", self.method),
+            ("why", self.why),
+            ("bounds", f"{self.min_lr:.2e} to {self.max_lr:.2e}"),
+        ]
+        low, high = self.interval or (self.lr, self.lr)
+        if low < high:
+            rows.append(("interval", f"{low:.2e} to {high:.2e}"))
+        if len(self.lrs) > 1:
+            rows.append(("groups", ", ".join(f"{lr:.2e}" for lr in self.lrs)))
+        if self.confidence is not None:
+            rows.append(("confidence", self.confidence.value))
+        return html_table([*rows, *(("note", str(finding)) for finding in self.findings)])
 
     def apply(self, optimizer: Optimizer, *, batch_size: int | None = None) -> None:
         """Set the suggested rate of every parameter group of `optimizer`.
@@ -78,8 +90,6 @@ class Suggestion:
         Raises:
             InvalidInputError: if the number of groups differs.
         """
-        from lrfinder._sweep.param_groups import set_learning_rates
-
         groups = len(optimizer.param_groups)
         if groups != len(self.lrs):
             raise InvalidInputError(
@@ -90,12 +100,20 @@ class Suggestion:
         set_learning_rates(optimizer, self.lrs)
 
     def _check_batch_size(self, batch_size: int | None) -> None:
-        from lrfinder._distributed.rank import leads_group
-        from lrfinder._errors import warn
-
         is_other = None not in (batch_size, self.batch_size) and batch_size != self.batch_size
         if is_other and leads_group():
             warn(
                 f"expected {self.batch_size} samples in an optimizer step, as in the range test, "
                 f"got {batch_size}; another batch size wants another rate: repeat the test with it"
             )
+
+
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return an HTML table whose first column names its rows."""
+    return f"<table>{''.join(map(_html_row, rows))}</table>"
+
+
+def _html_row(cells: Sequence[str]) -> str:
+    name, *rest = map(escape, cells)
+    left = 'style="text-align:left"'  # notebooks put numbers to the right
+    return f"<tr><th {left}>{name}</th>{''.join(f'<td {left}>{cell}</td>' for cell in rest)}</tr>"

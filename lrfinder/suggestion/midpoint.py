@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from lrfinder._result import Curve
-from lrfinder.suggestion._descent import find_descent
+from lrfinder.suggestion._descent import Descent
 from lrfinder.suggestion._rule import Reading
 
 
-def midpoint(curve: Curve) -> Reading:
+def midpoint(descent: Descent) -> Reading:
     """Return the last rate at which half of the fall from the top to the minimum is to come.
 
     A level is found more surely than a slope: where the noise is large this rule varies least. On
     a fall that is symmetric in log(lr) it agrees with `steepest`.
 
-    Raises:
-        NoSuggestionError: if there is no descent.
-
     References:
         Half-maximum timing of a noisy edge; our own use.
     """
-    descent = find_descent(curve)
     lr = float(descent.lr[descent.last_above(0.5)])
     return Reading(
         lr=lr,
         max_lr=descent.peak_lr(lr),
-        why=(
-            f"half of the fall from {descent.top:.3g} to {descent.loss[descent.minimum]:.3g} "
-            "is done there"
-        ),
+        why=f"half of the fall from {descent.top:.3g} to {descent.bottom:.3g} is done there",
     )

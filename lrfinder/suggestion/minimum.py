@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from lrfinder._result import Curve
-from lrfinder.suggestion._descent import find_descent
+from lrfinder.suggestion._descent import Descent
 from lrfinder.suggestion._rule import Reading
 
 # At the minimum the sweep is only passing; a training that stays there has no margin left.
 _MARGIN = 4.0
 
 
-def minimum(curve: Curve) -> Reading:
+def minimum(descent: Descent) -> Reading:
     """Return a quarter of the rate at which the smoothed loss is lowest.
-
-    Raises:
-        NoSuggestionError: if there is no descent.
 
     References:
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
         section 3.3: the rate where the curve turns bounds a cycle from above, a third or a quarter
         of it from below.
     """
-    descent = find_descent(curve)
     lr = descent.minimum_lr / _MARGIN
     return Reading(
         lr=lr,

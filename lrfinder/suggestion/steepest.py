@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrfinder._result import Curve
-from lrfinder._sweep.smoothing import gaussian_slope
-from lrfinder.suggestion._descent import Descent, find_descent
+from lrfinder.suggestion._descent import Descent
 from lrfinder.suggestion._rule import Reading
+from lrfinder.suggestion._smoothing import gaussian_slope
 
 # Width of the slope's window as a share of the steps between 10 % and 90 % of the fall: wide
 # enough that no local wiggle of a long descent outdoes the whole, narrow enough to see its centre.
@@ -16,7 +15,7 @@ _SHARE_OF_FALL = 0.25
 _NARROWEST = 1.0
 
 
-def steepest(curve: Curve) -> Reading:
+def steepest(descent: Descent) -> Reading:
     """Return the rate at which the loss falls fastest, left of its minimum.
 
     The slope is taken against log(lr) on an exponential sweep and against lr on a linear one: in
@@ -25,27 +24,18 @@ def steepest(curve: Curve) -> Reading:
     descent is swept in more steps. What rises beyond the minimum is cut at the height of the
     start, so that an explosion cannot lean into the window.
 
-    Raises:
-        NoSuggestionError: if there is no descent.
-
     References:
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
         section 3.3, for the descent as the range of useful rates; the window is our own.
     """
-    descent = find_descent(curve)
-    lr = float(descent.lr[steepest_index(descent)])
+    width = max(_NARROWEST, _SHARE_OF_FALL * descent.points)
+    slope = gaussian_slope(np.minimum(descent.raw, descent.top), width)
+    lr = float(descent.lr[np.argmin(slope[: descent.minimum + 1])])
     return Reading(
         lr=lr,
         max_lr=descent.peak_lr(lr),
         why=(
             f"the loss falls fastest there, on its way from {descent.top:.3g} to "
-            f"{descent.loss[descent.minimum]:.3g} at lr={descent.minimum_lr:.1e}"
+            f"{descent.bottom:.3g} at lr={descent.minimum_lr:.1e}"
         ),
     )
-
-
-def steepest_index(descent: Descent) -> int:
-    """Return the index of the steepest fall."""
-    width = max(_NARROWEST, _SHARE_OF_FALL * descent.points)
-    slope = gaussian_slope(np.minimum(descent.raw, descent.top), width)
-    return int(np.argmin(slope[: descent.minimum + 1]))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lrfinder._errors import InvalidInputError
+from lrfinder import InvalidInputError
 from tests.benchmarks.suggestions import alternatives, measure
 from tests.benchmarks.suggestions.__main__ import main
 from tests.benchmarks.suggestions.finders import FINDERS

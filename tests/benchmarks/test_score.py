@@ -6,8 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from lrfinder import NoSuggestionError, RangeTestResult, StopReason
-from lrfinder._errors import InvalidInputError
+from lrfinder import InvalidInputError, NoSuggestionError, RangeTestResult, StopReason
 from tests.benchmarks.suggestions import report as _report
 from tests.benchmarks.suggestions.finders import Answer
 from tests.benchmarks.suggestions.report import report

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lrfinder._errors import InvalidInputError
+from lrfinder import InvalidInputError
 from tests.benchmarks.suggestions.truth import Truth, truth_from_record
 
 INF = math.inf

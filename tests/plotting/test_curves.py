@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import lrfinder
 from lrfinder import InvalidInputError, StopReason
-from lrfinder.suggestion._descent import find_descent
+from lrfinder.suggestion import analyze_descent
 from tests.plotting.helpers import exploding, falling, rates, result, rising
 
 
@@ -71,7 +71,7 @@ def test_the_axis_of_rates_follows_the_sweep_unless_told(mode, log_lr, scale):
 def test_the_line_is_what_the_rules_read():
     sweep = falling()
     drawn = line_named(lrfinder.plot(sweep), "training loss").get_ydata()
-    np.testing.assert_allclose(drawn, find_descent(sweep.curve()).loss)
+    np.testing.assert_allclose(drawn, analyze_descent(sweep.curve()).loss)
 
 
 def test_the_points_are_the_raw_losses():

@@ -68,10 +68,10 @@ def test_a_result_says_how_sure_its_suggestion_is_and_what_there_is_to_know():
     sweep = exploding()
     text = Page(sweep._repr_html_()).text
     assert f"Confidence: {sweep.suggest().confidence.value}." in text
-    assert lrfinder.diagnose(falling())  # the curve never rises again
+    assert falling().diagnose()  # the curve never rises again
     assert all(
         str(finding) in Page(falling()._repr_html_()).text
-        for finding in lrfinder.diagnose(falling())
+        for finding in falling().diagnose()
     )
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from lrfinder import StopReason
-from lrfinder.suggestion import Confidence, Diagnosis, diagnose
+from lrfinder.suggestion import Confidence, Diagnosis
 from tests.suggestion.helpers import logistic, result
 
 
 def found(curve):
-    return {finding.diagnosis for finding in diagnose(curve)}
+    return {finding.diagnosis for finding in curve.diagnose()}
 
 
 def test_a_good_curve_has_no_finding_and_high_confidence():
@@ -39,7 +39,7 @@ def test_each_diagnosis_is_found_on_a_curve_that_has_it(diagnosis):
 
 @pytest.mark.parametrize("diagnosis", list(Diagnosis))
 def test_each_finding_says_what_it_means_and_what_to_do(diagnosis):
-    finding = next(f for f in diagnose(CURVES[diagnosis]) if f.diagnosis is diagnosis)
+    finding = next(f for f in CURVES[diagnosis].diagnose() if f.diagnosis is diagnosis)
     assert finding.diagnosis.sentence.endswith(".")
     assert finding.advice.endswith(".")
     assert str(finding) == f"{diagnosis.sentence} {finding.advice}"
@@ -48,7 +48,7 @@ def test_each_finding_says_what_it_means_and_what_to_do(diagnosis):
 def test_the_advice_against_noise_follows_the_square_root_law():
     """Four times the samples halve the noise: what is advised must bring it under the limit."""
     noisy = CURVES[Diagnosis.NOISY]
-    advice = next(f.advice for f in diagnose(noisy) if f.diagnosis is Diagnosis.NOISY)
+    advice = next(f.advice for f in noisy.diagnose() if f.diagnosis is Diagnosis.NOISY)
     times = int(advice.split()[1])
     quieter = [result(logistic(300, noise=0.9 / np.sqrt(times), explode_at=3)) for _ in range(10)]
     assert sum(Diagnosis.NOISY in found(curve) for curve in quieter) <= 6

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrfinder import LRFinder, StopReason
-from lrfinder._sweep.grid import ladder
+from lrfinder._sweep.grid import learning_rate_grid
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def by_hand(model, optimizer, batches, lrs):
 )
 def test_every_loss_is_that_of_a_loop_written_by_hand(model, batches, make_optimizer, step_mode):
     twin = copy.deepcopy(model)
-    lrs = ladder(1e-4, 0.1, 30, step_mode)
+    lrs = learning_rate_grid(1e-4, 0.1, 30, step_mode)
     torch.manual_seed(1)
     expected = by_hand(twin, make_optimizer(twin.parameters()), batches, lrs)
     torch.manual_seed(1)

@@ -6,7 +6,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder import InvalidInputError, LRFinder, StopReason
-from lrfinder._sweep.open_range import HIGHEST_LR, begins_flat
+from lrfinder._sweep.open_range import HIGHEST_LR
+from lrfinder.suggestion import analyze_descent
 
 
 class Quadratic(nn.Module):
@@ -50,7 +51,7 @@ def test_an_open_end_is_bounded_where_nothing_diverges():
 def test_an_open_start_is_low_enough_that_the_curve_begins_flat(curvature):
     finder = quadratic_finder(curvature)
     result = finder.range_test(ONES, start_lr=None, end_lr=None, progress=False)
-    assert begins_flat(result)
+    assert analyze_descent(result.curve()).begins_flat
     assert result.lr[0] < 1e-3 / curvature
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lrfinder import LRFinder
-from lrfinder._sweep.grid import ladder
+from lrfinder._sweep.grid import learning_rate_grid
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def test_the_suggestion_has_a_rate_for_every_group_and_sets_them_all(model, grou
 def test_lists_give_each_group_its_own_range(model, grouped, batches):
     finder = sweep(model, grouped, batches, start_lr=[1e-6, 1e-5], end_lr=[1e-2, 1.0])
     body, head = finder.result.group_lrs
-    assert body == tuple(ladder(1e-6, 1e-2, 60).tolist())
-    assert head == tuple(ladder(1e-5, 1.0, 60).tolist())
+    assert body == tuple(learning_rate_grid(1e-6, 1e-2, 60).tolist())
+    assert head == tuple(learning_rate_grid(1e-5, 1.0, 60).tolist())
     suggestion = finder.suggest()
     step = np.interp(np.log(suggestion.lr), np.log(head), np.arange(60))
     assert suggestion.lrs[0] == pytest.approx(np.exp(np.interp(step, range(60), np.log(body))))
@@ -59,7 +59,7 @@ def test_one_list_shares_the_other_bound(model, grouped, batches):
 def test_only_the_named_groups_are_swept_and_the_others_are_held(model, grouped, batches):
     finder = sweep(model, grouped, batches, groups=[0], end_lr=1.0)
     body, head = finder.result.group_lrs
-    assert body == finder.result.lr == tuple(ladder(1e-7, 1.0, 60).tolist())
+    assert body == finder.result.lr == tuple(learning_rate_grid(1e-7, 1.0, 60).tolist())
     assert set(head) == {1e-3}
     assert finder.suggest().lrs == pytest.approx((finder.suggest().lr, 1e-3))
 
@@ -67,7 +67,7 @@ def test_only_the_named_groups_are_swept_and_the_others_are_held(model, grouped,
 def test_lists_name_the_swept_groups_only(model, grouped, batches):
     result = sweep(model, grouped, batches, groups=[1], start_lr=[1e-4], end_lr=[1e-2]).result
     assert set(result.group_lrs[0]) == {1e-4}
-    assert result.group_lrs[1] == tuple(ladder(1e-4, 1e-2, 60).tolist())
+    assert result.group_lrs[1] == tuple(learning_rate_grid(1e-4, 1e-2, 60).tolist())
 
 
 def test_a_group_whose_rate_is_zero_stays_frozen(model, grouped, batches):

@@ -10,7 +10,7 @@ from torch import nn
 from torch.amp import GradScaler
 
 from lrfinder import LRFinder, NoSuggestionError, StopReason
-from lrfinder._sweep.grid import ladder
+from lrfinder._sweep.grid import learning_rate_grid
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -18,7 +18,7 @@ def test_autocast_sweeps_as_a_loop_written_by_hand(model, optimizer, batches, dt
     twin = copy.deepcopy(model)
     twins = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
     expected = []
-    for lr, (pixels, labels) in zip(ladder(1e-4, 0.1, 10), batches, strict=True):
+    for lr, (pixels, labels) in zip(learning_rate_grid(1e-4, 0.1, 10), batches, strict=True):
         twins.param_groups[0]["lr"] = lr
         twins.zero_grad()
         with torch.autocast("cpu", dtype):
@@ -67,7 +67,7 @@ def test_a_skipped_step_is_neither_recorded_nor_does_it_advance_the_rate(model, 
         progress=False,
     )
     assert result.stop_reason is StopReason.COMPLETED
-    assert list(result.lr) == used == ladder(1e-7, 0.1, 12).tolist()
+    assert list(result.lr) == used == learning_rate_grid(1e-7, 0.1, 12).tolist()
     assert all(map(math.isfinite, result.loss))
     assert len(seen) == 12 + 4, "a skipped step has used its batch up"
     assert scaler.get_scale() == 256.0

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from lrfinder import LRFinder
-from lrfinder._sweep.smoothing import gaussian_smooth
+from lrfinder.suggestion._smoothing import gaussian_smooth
 
 SWEEP = {"start_lr": 1e-5, "end_lr": 10.0, "progress": False}
 

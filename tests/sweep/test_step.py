@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_value_
 
 from lrfinder import InvalidInputError, LRFinder
-from lrfinder._sweep.grid import ladder
+from lrfinder._sweep.grid import learning_rate_grid
 
 
 def in_double(model, batches):
@@ -46,7 +46,7 @@ def test_there_is_one_rate_and_one_step_for_each_accumulated_update(model, optim
     result = LRFinder(model, optimizer, nn.CrossEntropyLoss()).range_test(
         batches, num_iter=7, accumulation_steps=3, progress=False
     )
-    assert list(result.lr) == used == ladder(1e-7, 10.0, 7).tolist()
+    assert list(result.lr) == used == learning_rate_grid(1e-7, 10.0, 7).tolist()
 
 
 def test_metrics_are_averaged_over_the_micro_batches_too(model, optimizer, batches):
@@ -112,7 +112,7 @@ def test_lbfgs_is_stepped_with_a_closure_as_by_hand(model, batches):
     twin = copy.deepcopy(model)
     twins = torch.optim.LBFGS(twin.parameters(), max_iter=4)
     expected = []
-    for lr, (pixels, labels) in zip(ladder(1e-3, 1.0, 10), batches, strict=True):
+    for lr, (pixels, labels) in zip(learning_rate_grid(1e-3, 1.0, 10), batches, strict=True):
         twins.param_groups[0]["lr"] = lr
 
         def closure(pixels=pixels, labels=labels):

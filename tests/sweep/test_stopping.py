@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrfinder import InvalidInputError, StopReason
-from lrfinder._sweep.stopping import DivergenceWatch, check_diverge_th
+from lrfinder._sweep.stopping import DivergenceStop, check_diverge_th
 
 
 def stop(losses, smooth_f=0.05, diverge_th=5.0):
     """Return the index of the loss that ends the sweep and the reason; None if none does."""
-    watch = DivergenceWatch(smooth_f, diverge_th)
+    watch = DivergenceStop(smooth_f, diverge_th)
     for index, loss in enumerate(losses):
         reason = watch.update(float(loss))
         if reason is not None:

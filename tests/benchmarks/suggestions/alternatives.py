@@ -19,6 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from tests.benchmarks.suggestions.files import write_whole
 from tests.benchmarks.suggestions.pool import in_parallel
 from tests.benchmarks.suggestions.task import Problem, course_of, endless, update
 from tests.benchmarks.suggestions.tasks import TASKS
@@ -132,22 +133,19 @@ def measure_alternatives(
     for job, courses in in_parallel(_run, jobs, workers, unit="training"):
         lengths = stored[job.task].setdefault(job.name, {})
         lengths[f"{job.length}x"] = lengths.get(f"{job.length}x", []) + courses
-        _write(folder, job.task, stored[job.task])
+        text = json.dumps(stored[job.task], indent=1).replace("\n     ", " ") + "\n"
+        write_whole(_path(folder, job.task), text)
 
 
 def read_alternatives(folder: Path, task: str) -> Courses:
     """Return what is stored of a task."""
-    path = folder / "alternatives" / f"{task}.json"
+    path = _path(folder, task)
     found: Courses = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 
-def _write(folder: Path, task: str, courses: Courses) -> None:
-    path = folder / "alternatives" / f"{task}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(courses, indent=1).replace("\n     ", " ") + "\n")
-    partial.replace(path)
+def _path(folder: Path, task: str) -> Path:
+    return folder / "alternatives" / f"{task}.json"
 
 
 def _missing(task: str, stored: Courses, seeds: int) -> Iterator[Job]:

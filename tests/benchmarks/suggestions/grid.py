@@ -6,7 +6,6 @@ One JSON file per task, replaced whole after each rate: a stopped command goes o
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.benchmarks.suggestions.files import write_whole
 from tests.benchmarks.suggestions.pool import in_parallel
 from tests.benchmarks.suggestions.task import (
     SCHEDULES,
@@ -31,8 +31,6 @@ from tests.benchmarks.suggestions.truth import (
     read_record,
     record_path,
 )
-
-_logger = logging.getLogger(__name__)
 
 # The grid does not leave these powers of ten in search of the best rate.
 _LOWEST, _HIGHEST = -7.0, 2.0
@@ -80,7 +78,8 @@ def compute(
     def run(jobs: Sequence[Job]) -> None:
         for job, losses in in_parallel(_run, jobs, workers, unit="rate"):
             _store(records[job.name], job, losses)
-            _write(record_path(folder, job.name), records[job.name])
+            text = _one_rate_per_line(records[job.name])
+            write_whole(record_path(folder, job.name), text)
 
     known = {name: len(record["initial"]) for name, record in records.items()}
     run([Job(name, range(count, seeds)) for name, count in known.items() if count < seeds])
@@ -165,13 +164,6 @@ def _store(record: Record, job: Job, courses: list[list[float]]) -> None:
         runs = record[name].setdefault(key, {})
         runs[job.rate] = runs.get(job.rate, []) + added
         record[name][key] = dict(sorted(runs.items(), key=lambda run: float(run[0])))
-
-
-def _write(path: Path, record: Record) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(_one_rate_per_line(record))
-    partial.replace(path)
 
 
 def _one_rate_per_line(record: Record) -> str:

@@ -6,7 +6,7 @@ where it was. `Recording` says what is in it, `simulator` plays searches against
 
 from __future__ import annotations
 
-import logging
+import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tests.benchmarks.suggestions.files import write_whole
 from tests.benchmarks.suggestions.pool import in_parallel
 from tests.benchmarks.suggestions.task import Pair, Problem, Task, endless, set_lr, update
 from tests.benchmarks.suggestions.tasks import TASKS
-
-_logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
 
@@ -67,13 +66,11 @@ class Recording:
 
     def write(self, path: Path) -> None:
         """Replace the file as a whole; float32, which the losses were."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
         arrays = {key: value for key, value in asdict(self).items() if key != "sweeps"}
         arrays |= {f"sweep_{steps}": losses for steps, losses in self.sweeps.items()}
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **{k: v.astype(np.float32) for k, v in arrays.items()})
-        partial.replace(path)
+        file = io.BytesIO()
+        np.savez_compressed(file, **{k: v.astype(np.float32) for k, v in arrays.items()})
+        write_whole(path, file.getvalue())
 
     @classmethod
     def read(cls, path: Path) -> Recording:

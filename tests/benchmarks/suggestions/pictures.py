@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lrfinder._plotting.lines import Array, training_line
-from lrfinder._plotting.marks import BLUE, GREEN, VERMILLION, draw_line
+from lrfinder import RangeTestResult
 from tests.benchmarks.suggestions.score import Bench, Score
 from tests.benchmarks.suggestions.task import SCHEDULES
 
 _TITLES = {"constant": "constant rate", "onecycle": "OneCycleLR"}
-_COLOURS = {"constant": BLUE, "onecycle": VERMILLION}
+_COLOURS = {"constant": "C0", "onecycle": "C3"}
 # An excess below this is drawn here: it cannot be told from none.
 _SMALLEST = 0.005
 
@@ -69,8 +68,7 @@ def draw_task(bench: Bench, task: str, steps: int, path: Path) -> None:
     truth_ax, sweep_ax, rates_ax = figure.subplots(3, sharex=True, height_ratios=heights)
     truth_ax.set_title(task)
     _draw_truth(truth_ax, bench, task)
-    draw_line(sweep_ax, training_line(bench.sweep(task, steps)), "range test", GREEN)
-    _limit_to_descent(sweep_ax, training_line(bench.sweep(task, steps)).smoothed)
+    _draw_sweep(sweep_ax, bench.sweep(task, steps))
     sweep_ax.set_ylabel(f"loss in a range test\nof {steps} steps")
     _draw_rates(rates_ax, bench, task)
     rates_ax.set_xlabel("learning rate")
@@ -90,7 +88,10 @@ def _draw_truth(ax: Axes, bench: Bench, task: str) -> None:
     ax.legend(title="dotted: the best rate", loc="lower left")
 
 
-def _limit_to_descent(ax: Axes, smoothed: Array) -> None:
+def _draw_sweep(ax: Axes, result: RangeTestResult) -> None:
+    smoothed = np.asarray(result.smoothed_loss)
+    ax.plot(result.lr, result.loss, ".", color="C2", alpha=0.4)
+    ax.plot(result.lr, smoothed, color="C2")
     low, start = np.nanmin(smoothed), smoothed[np.isfinite(smoothed)][0]
     ax.set_ylim(low - 0.1 * (start - low), start + 0.5 * (start - low))
 

@@ -11,8 +11,8 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 
-from lrfinder import __version__
-from lrfinder._errors import InvalidInputError
+from lrfinder import InvalidInputError, __version__
+from tests.benchmarks.suggestions.files import write_whole
 from tests.benchmarks.suggestions.measure import SEEDS, SWEEPS
 from tests.benchmarks.suggestions.pictures import draw_excess, draw_task
 from tests.benchmarks.suggestions.score import CURVES, Bench, Score
@@ -63,7 +63,7 @@ def report(names: Sequence[str], folder: Path) -> None:
     draw_excess(main, folder / "excess.png")
     draw_task(measured[drawn], drawn, SWEEPS[0], folder / f"{drawn}.png")
     page = _page({title: bench for title, bench in parts.items() if bench.tasks}, drawn)
-    (folder / "README.md").write_text(page, encoding="utf-8")
+    write_whole(folder / "README.md", page)
 
 
 def _page(parts: dict[str, Bench], drawn: str) -> str:

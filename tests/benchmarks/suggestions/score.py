@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lrfinder import RangeTestResult
-from lrfinder._errors import NoSuggestionError
+from lrfinder import NoSuggestionError, RangeTestResult
 from lrfinder.suggestion import METHODS
 from tests.benchmarks.suggestions.alternatives import ALTERNATIVES, read_alternatives
 from tests.benchmarks.suggestions.finders import FINDERS, Answer

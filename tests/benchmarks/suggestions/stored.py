@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lrfinder import RangeTestResult, StopReason
-from lrfinder._export.json import write_whole
+from tests.benchmarks.suggestions.files import write_whole
 from tests.benchmarks.suggestions.finders import Answer
 
 BySeed = dict[str, Any]
@@ -41,7 +41,6 @@ class Stored:
     def write(self, folder: Path) -> None:
         """Replace the task's file as a whole, one seed per line."""
         path = _path(folder, self.task)
-        path.parent.mkdir(parents=True, exist_ok=True)
         sweeps = {size: _lines(seeds) for size, seeds in self.sweeps.items()}
         answers = {
             name: {size: _lines(seeds) for size, seeds in sizes.items()}

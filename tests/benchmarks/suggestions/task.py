@@ -13,8 +13,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 
-from lrfinder._sweep.param_groups import group_ratios, learning_rates
-
 Pair = tuple[Any, Any]
 Schedule = Literal["constant", "onecycle"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
@@ -195,9 +193,9 @@ def endless(loader: Iterable[Any]) -> Iterator[Any]:
 
 def set_lr(optimizer: Optimizer, lr: float) -> None:
     """Give the largest group a rate and the others theirs in proportion."""
-    ratios = group_ratios(learning_rates(optimizer))
-    for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
-        group["lr"] = lr * ratio
+    largest = max(group["lr"] for group in optimizer.param_groups)
+    for group in optimizer.param_groups:
+        group["lr"] = lr * (group["lr"] / largest)
 
 
 def _scheduler(optimizer: Optimizer, lr: float, schedule: Schedule, steps: int) -> LRScheduler:
@@ -208,7 +206,7 @@ def _scheduler(optimizer: Optimizer, lr: float, schedule: Schedule, steps: int) 
     has_momentum = bool(optimizer.defaults.get("momentum") or optimizer.defaults.get("betas"))
     return OneCycleLR(
         optimizer,
-        max_lr=learning_rates(optimizer),
+        max_lr=[group["lr"] for group in optimizer.param_groups],
         total_steps=steps,
         cycle_momentum=has_momentum,
     )

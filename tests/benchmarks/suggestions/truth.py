@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lrfinder._errors import InvalidInputError
+from lrfinder import InvalidInputError
 from tests.benchmarks.suggestions.task import Schedule
 
 Record = dict[str, Any]

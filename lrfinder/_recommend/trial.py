@@ -1,0 +1,69 @@
+"""One short training at a constant learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lrfinder._sweep.stopping import StopReason
+
+# The last third of a trial is its result: late enough to have forgotten the start, long enough to
+# average the noise.
+_TAIL = 1 / 3
+# A rate that is higher and behind is given up after this share of a trial, looked at this often.
+_GIVE_UP_FROM = 0.4
+_GIVE_UP_EVERY = 6
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One short training at a constant rate, from the state that the range test began with.
+
+    Attributes:
+        lr: learning rate of the group with the largest one, > 0.
+        loss: mean training loss of its last third; inf where it diverged.
+        losses: raw training loss of each step.
+    """
+
+    lr: float
+    loss: float
+    losses: tuple[float, ...]
+
+
+class TrialStop:
+    """Ends a trial that is not finite, or that is behind a lower rate on the same batches.
+
+    A high rate is ahead early and falls back later, because its noise stays when the progress is
+    made. So one that is behind already will not win; a lower one that is behind still may.
+
+    Args:
+        steps: length of a whole trial.
+        incumbent: losses of the best trial so far where it ran at a lower rate; None otherwise.
+    """
+
+    def __init__(self, steps: int, incumbent: Sequence[float] | None) -> None:
+        self._from = math.ceil(steps * _GIVE_UP_FROM)
+        self._incumbent = incumbent
+        self._losses: list[float] = []
+
+    def update(self, loss: float) -> StopReason | None:
+        """Take the loss of one step in; return the reason to stop, or None to go on."""
+        self._losses.append(loss)
+        if not math.isfinite(loss):
+            return StopReason.NON_FINITE
+        steps = len(self._losses)
+        if self._incumbent is None or steps < self._from or steps % _GIVE_UP_EVERY:
+            return None
+        behind = tail_mean(self._losses) > tail_mean(self._incumbent[:steps])
+        return StopReason.DIVERGED if behind else None
+
+
+def tail_mean(losses: Sequence[float]) -> float:
+    """Return the mean over the last third; inf where that is not a number.
+
+    Args:
+        losses: shape `(n,)`, n >= 1.
+    """
+    tail = losses[-max(1, round(len(losses) * _TAIL)) :]
+    return math.fsum(tail) / len(tail) if all(map(math.isfinite, tail)) else math.inf
