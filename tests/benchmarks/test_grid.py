@@ -82,6 +82,10 @@ def test_final_losses_without_a_course_are_kept_unless_courses_are_asked_for(lin
     assert json.loads(path.read_text())["course"] == {}
     compute([line], tmp_path, workers=1, seeds=1, lengths=[1], courses=True)
     assert json.loads(path.read_text()) == whole
+    more = {rate: [*losses, 7.0] for rate, losses in whole["final"]["constant 1x"].items()}
+    path.write_text(json.dumps(whole | {"final": {"constant 1x": more}, "course": {}}))
+    compute([line], tmp_path, workers=1, seeds=1, lengths=[1], courses=True)
+    assert json.loads(path.read_text())["final"]["constant 1x"] == more  # no seed is lost
     assert {len(c) for runs in whole["course"]["constant 1x"].values() for c in runs} == {POINTS}
 
 

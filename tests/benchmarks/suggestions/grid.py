@@ -87,12 +87,11 @@ def compute(
         for schedule in SCHEDULES:
             curve = (schedule, length)
             chosen = {n: r for n, r in records.items() if length in TASKS[n].lengths}
-            if courses:
-                for record in chosen.values():
-                    _forget_final_only(record, curve_key(*curve))
             # Which rates are missing depends on which is the best so far.
             while jobs := [
-                job for n, r in chosen.items() for job in _missing(TASKS[n], r, curve, seeds)
+                job
+                for n, r in chosen.items()
+                for job in _missing(TASKS[n], r, curve, seeds, courses)
             ]:
                 run(jobs)
 
@@ -122,10 +121,12 @@ def wanted(task: Task, runs: Runs, initial: Sequence[float]) -> list[str]:
     return [f"{rate:.2f}" for rate in sorted(rates | known) if _LOWEST <= rate <= _HIGHEST]
 
 
-def _missing(task: Task, record: Record, curve: tuple[Schedule, int], seeds: int) -> Iterator[Job]:
-    runs = record["final"].get(curve_key(*curve), {})
-    for rate in wanted(task, runs, record["initial"]):
-        done = len(runs.get(rate, []))
+def _missing(
+    task: Task, record: Record, curve: tuple[Schedule, int], seeds: int, courses: bool
+) -> Iterator[Job]:
+    final, course = (record[name].get(curve_key(*curve), {}) for name in ("final", "course"))
+    for rate in wanted(task, final, record["initial"]):
+        done = len((course if courses else final).get(rate, []))
         if done < seeds:
             yield Job(task.name, range(done, seeds), curve, rate)
 
@@ -133,14 +134,6 @@ def _missing(task: Task, record: Record, curve: tuple[Schedule, int], seeds: int
 def _opened(folder: Path, task: Task) -> Record:
     described = {k: v for k, v in asdict(task).items() if k not in ("name", "build", "long")}
     return read_record(folder, task.name) | described
-
-
-def _forget_final_only(record: Record, key: str) -> None:
-    courses = record["course"].get(key, {})
-    runs = record["final"].get(key, {})
-    for rate in [rate for rate in runs if len(courses.get(rate, [])) < len(runs[rate])]:
-        del runs[rate]
-        courses.pop(rate, None)
 
 
 def _run(job: Job) -> list[list[float]]:
@@ -159,10 +152,12 @@ def _store(record: Record, job: Job, courses: list[list[float]]) -> None:
     # JSON has no infinity; null stands for a run that diverged.
     finite = [[x if math.isfinite(x) else None for x in losses] for losses in courses]
     short = [[None if x is None else float(f"{x:.6g}") for x in losses] for losses in finite]
-    key = curve_key(*job.curve)
+    key, first, end = curve_key(*job.curve), job.seeds.start, job.seeds.stop
     for name, added in (("final", [losses[-1] for losses in finite]), ("course", short)):
         runs = record[name].setdefault(key, {})
-        runs[job.rate] = runs.get(job.rate, []) + added
+        known = runs.get(job.rate, [])
+        if len(known) >= first:  # of older runs only the final loss is stored
+            runs[job.rate] = known[:first] + added + known[end:]
         record[name][key] = dict(sorted(runs.items(), key=lambda run: float(run[0])))
 
 

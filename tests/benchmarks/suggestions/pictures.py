@@ -89,10 +89,8 @@ def _draw_truth(ax: Axes, bench: Bench, task: str) -> None:
 
 
 def _draw_sweep(ax: Axes, result: RangeTestResult) -> None:
-    smoothed = np.asarray(result.smoothed_loss)
-    ax.plot(result.lr, result.loss, ".", color="C2", alpha=0.4)
-    ax.plot(result.lr, smoothed, color="C2")
-    low, start = np.nanmin(smoothed), smoothed[np.isfinite(smoothed)][0]
+    ax.plot(result.lr, result.loss, ".-", color="C2", linewidth=0.8)
+    low, start = np.nanmin(result.loss), result.loss[0]
     ax.set_ylim(low - 0.1 * (start - low), start + 0.5 * (start - low))
 
 
