@@ -1,6 +1,6 @@
-"""What a range test costs beside the bare training loop, ours and the peers' in the same run.
+"""What a range test costs beside the bare training loop, ours and the others' in the same run.
 
-    python tests/benchmarks/cost.py [--rounds 8] [--launches 5] [--output data/performance]
+    python -m tests.benchmarks.cost [--rounds 8] [--launches 5] [--output data/performance]
 
 Times are ratios to the bare loop (same loader, forward, backward and step) in the same process, by
 turns, one thread, of the whole range test with keeping and restoring the state, by the clock; the
@@ -20,17 +20,15 @@ from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).parent))
-
-from finders import PACKAGES, installed, versions
-from footprint import imports, memory, reads
-from turns import ratios
-from workloads import TIMED
+from tests.benchmarks.finders import PACKAGES, installed, versions
+from tests.benchmarks.footprint import imports, memory, reads
+from tests.benchmarks.turns import ratios
+from tests.benchmarks.workloads import TIMED
 
 PAGE = """\
 # What a range test costs
 
-Made by `python tests/benchmarks/cost.py`; [cost.json](cost.json) has the same numbers and more.
+Made by `python -m tests.benchmarks.cost`; [cost.json](cost.json) has the same numbers and more.
 
 {date}, {machine}; {versions}.
 

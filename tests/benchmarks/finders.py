@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import metadata
-from typing import Any
 
-from workloads import END_LR, START_LR, Workload
+from tests.benchmarks.suggestions.task import Problem
+from tests.benchmarks.workloads import END_LR, START_LR, Workload
 
 os.environ["TQDM_DISABLE"] = "1"  # no bar for anybody
 
@@ -145,9 +145,9 @@ def _ignite(workload: Workload) -> Callable[[], None]:
 
 
 def _fastai(workload: Workload) -> Callable[[], None]:
-    from lrfinder.benchmark.peers.fastai import learner_of
+    from tests.benchmarks.suggestions.baselines.fastai import learner_of
 
-    problem: Any = _Problem(workload)
+    problem = _problem(workload)
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -168,9 +168,9 @@ def _fastai(workload: Workload) -> Callable[[], None]:
 def _lightning(workload: Workload) -> Callable[[], None]:
     from lightning.pytorch.tuner import Tuner
 
-    from lrfinder.benchmark.peers.lightning import module_of, trainer_in
+    from tests.benchmarks.suggestions.baselines.lightning import module_of, trainer_in
 
-    problem: Any = _Problem(workload)
+    problem = _problem(workload)
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -188,11 +188,5 @@ def _lightning(workload: Workload) -> Callable[[], None]:
     return run
 
 
-class _Problem:
-    """A workload as the peers of the benchmark on suggestions take it."""
-
-    def __init__(self, workload: Workload) -> None:
-        self.model = workload.model
-        self.optimizer = workload.optimizer
-        self.criterion = workload.criterion
-        self.train_loader = workload.loader
+def _problem(workload: Workload) -> Problem:
+    return Problem(workload.model, workload.optimizer, workload.criterion, workload.loader, ())

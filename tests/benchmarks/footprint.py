@@ -1,7 +1,7 @@
 """Memory, imports and reads of a device: what is measured in processes of their own.
 
-python tests/benchmarks/footprint.py peak <finder> (bare|run)
-python tests/benchmarks/footprint.py reads <finder>
+python -m tests.benchmarks.footprint peak <finder> (bare|run)
+python -m tests.benchmarks.footprint reads <finder>
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from finders import PACKAGES, installed, quiet, range_test
 from torch.utils._python_dispatch import TorchDispatchMode
-from workloads import large, tiny
+
+from tests.benchmarks.finders import PACKAGES, installed, quiet, range_test
+from tests.benchmarks.workloads import large, tiny
 
 
 def memory() -> dict[str, float]:
@@ -52,7 +53,7 @@ def imports(rounds: int = 7) -> dict[str, float]:
 
 
 def _child(*arguments: str) -> str:
-    return _python(__file__, *arguments)
+    return _python("-m", __spec__.name, *arguments)
 
 
 def _python(*arguments: str) -> str:

@@ -1,6 +1,6 @@
 """Steps per second on 1, 2 and 4 processes: the range test beside the bare training loop.
 
-    python tests/benchmarks/scaling.py data/performance/scaling.md
+    python -m tests.benchmarks.scaling data/performance/scaling.md
 
 Both take turns of 100 steps in the same processes, gloo between them; with them the bare loop with
 one all-reduce of the same size per step, which is what any exchange costs.
@@ -26,10 +26,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
-from workloads import lenet5
 
 from lrfinder import LRFinder
 from lrfinder._distributed.packing import Status
+from tests.benchmarks.workloads import lenet5
 
 STEPS = 100
 BATCH = 64
@@ -46,7 +46,7 @@ LeNet-5 (44 426 parameters, SGD with momentum, {batch} images of 28x28 per proce
 with one all-reduce of {width} bytes per step, and range test took turns of {steps} steps, {rounds}
 of each kind in each of {launches} launches; the snapshot, putting it back and the barriers at the
 beginning and the end are part of the range test. Made by
-`python tests/benchmarks/scaling.py data/performance/scaling.md`, {date}, torch {torch}.
+`python -m tests.benchmarks.scaling data/performance/scaling.md`, {date}, torch {torch}.
 
 | processes | bare loop, steps/s | with an all-reduce | range test | time of the all-reduce | \
 time of the range test | beyond the all-reduce |

@@ -1,6 +1,6 @@
 """Turns of the bare loop and of a range test, one after the other in one process.
 
-python tests/benchmarks/turns.py <workload> <finder> <rounds>
+python -m tests.benchmarks.turns <workload> <finder> <rounds>
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 
 import torch
-from finders import quiet, range_test
-from workloads import TIMED
+
+from tests.benchmarks.finders import quiet, range_test
+from tests.benchmarks.workloads import TIMED
 
 
 def ratios(what: str, name: str, rounds: int, launches: int) -> list[tuple[float, float]]:
@@ -23,7 +24,7 @@ def ratios(what: str, name: str, rounds: int, launches: int) -> list[tuple[float
     They come from several processes: where the heap of a process happens to lie decides how often
     its top is given back to the system, which makes either loop slower by up to a third.
     """
-    command = [sys.executable, __file__, what, name, str(rounds)]
+    command = [sys.executable, "-m", __spec__.name, what, name, str(rounds)]
     found = []
     for _ in range(launches):
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout

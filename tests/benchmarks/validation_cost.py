@@ -1,6 +1,6 @@
 """What validation costs: a sweep of 100 steps on the demo's task with and without it.
 
-    python tests/benchmarks/validation_cost.py
+    python -m tests.benchmarks.validation_cost
 
 Both kinds take turns on one thread, and its processor time is counted, so that what else a machine
 does hardly matters. The demo reads its images through transforms; with the images held in memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from tests.benchmarks.suggestions.baselines import START_LR
+from tests.benchmarks.suggestions.task import endless
+
 # So low that nothing diverges: every step of every finder is taken.
-START_LR, END_LR = 1e-7, 1e-4
+END_LR = 1e-4
 
 
 @dataclass
@@ -26,17 +29,13 @@ class Workload:
 
     def bare(self) -> None:
         """Train as anybody would."""
-        batches = self._endless()
+        batches = endless(self.loader)
         for _ in range(self.steps):
             inputs, targets = next(batches)
             self.optimizer.zero_grad()
             loss = self.criterion(self.model(inputs), targets)
             loss.backward()
             self.optimizer.step()
-
-    def _endless(self) -> Iterator[Any]:
-        while True:
-            yield from self.loader
 
 
 def tiny(kind: type[torch.optim.Optimizer] = torch.optim.Adam, steps: int = 300) -> Workload:

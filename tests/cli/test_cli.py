@@ -15,11 +15,7 @@ def test_the_version_is_that_of_the_package(command):
 def test_the_help_names_every_command_and_shows_examples(command):
     status, out, _ = command("--help")
     assert status == 0
-<<<<<<< HEAD
-    for name in ("demo", "run", "plot", "benchmark"):
-=======
     for name in ("demo", "run", "plot"):
->>>>>>> 1b4a0a7 (The command checks where it writes first, prints the rate before it writes, and shadows no module)
         assert f"\n    {name}" in out
     assert "examples:" in out
 
@@ -43,19 +39,6 @@ def test_wrong_usage_ends_with_status_2_and_says_so_on_stderr(command, argv):
     assert "error: " in err.splitlines()[-1]
 
 
-<<<<<<< HEAD
-def test_benchmark_is_handed_over_with_its_own_help_and_errors(command):
-    status, out, _ = command("benchmark", "--help")
-    assert status == 0
-    assert out.startswith("usage: lrfinder benchmark")
-    status, out, err = command("benchmark", "truth", "no-such-task")
-    assert status == 1
-    assert err.startswith("lrfinder: error: expected a file such as mytask.py:task or one of ")
-    assert err.count("\n") == 1
-
-
-=======
->>>>>>> 1b4a0a7 (The command checks where it writes first, prints the rate before it writes, and shadows no module)
 def test_help_loads_nothing_that_draws_or_reads_images():
     """A command that answers at once must not wait for packages it does not use."""
     code = (

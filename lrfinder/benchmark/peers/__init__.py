@@ -1,1 +1,0 @@
-"""Other libraries' finders, each run as its documentation says, with its own defaults."""

@@ -1,0 +1,115 @@
+"""Functions with known answers, drawn with noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+from sklearn import datasets  # type: ignore[import-untyped]
+from torch import Tensor, nn
+
+from tests.benchmarks.suggestions.task import Problem, Task
+from tests.benchmarks.suggestions.tasks import data
+from tests.benchmarks.suggestions.tasks.models import mlp
+
+
+def regression(inputs: object, targets: object, validation: int) -> data.Split:
+    """Return standardized inputs (n, k) and targets (n, m) as a split."""
+    x, y = (data.standardized(torch.tensor(np.asarray(v)).float()) for v in (inputs, targets))
+    return data.shuffled_split(x, y if y.ndim > 1 else y.unsqueeze(1), validation)
+
+
+@lru_cache
+def friedman1() -> data.Split:
+    """Ten inputs of which five matter; the noise has a fifth of the variance."""
+    return regression(*datasets.make_friedman1(1600, noise=2.2, random_state=0), 600)
+
+
+@lru_cache
+def _friedman2() -> data.Split:
+    return regression(*datasets.make_friedman2(2100, noise=100.0, random_state=1), 600)
+
+
+@lru_cache
+def _swiss_roll() -> data.Split:
+    """From a point on a rolled sheet to the sine and cosine of its position along the sheet."""
+    points, along = datasets.make_swiss_roll(2600, noise=0.3, random_state=2)
+    turn = torch.tensor(along).float().unsqueeze(1)
+    return regression(points, torch.cat([turn.sin(), turn.cos(), turn / 10], dim=1), 600)
+
+
+@lru_cache
+def _spirals() -> data.Split:
+    """Three arms in the plane that wind around each other once; the arm's index."""
+    random = np.random.default_rng(3)
+    arm, along = random.integers(3, size=2400), random.random(2400)
+    angle = 2 * np.pi * (arm / 3 + along) + 0.15 * random.normal(size=2400)
+    points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (0.2 + along)[:, None]
+    return data.shuffled_split(torch.tensor(points).float(), torch.tensor(arm), 600)
+
+
+def tanh_mlp(*sizes: int) -> nn.Sequential:
+    """Fully connected layers with tanh between them."""
+    return nn.Sequential(*(nn.Tanh() if isinstance(m, nn.ReLU) else m for m in mlp(*sizes)))
+
+
+def _problem(
+    split: Callable[[], data.Split],
+    model: Callable[[], nn.Module],
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+    batch_size: int,
+    criterion: Callable[..., Tensor] = nn.functional.mse_loss,
+) -> Callable[[int], Problem]:
+    def build(seed: int) -> Problem:
+        network = model()
+        train, val = data.loaders(split(), batch_size, seed)
+        return Problem(network, optimizer(network), criterion, train, val)
+
+    return build
+
+
+TASKS = [
+    Task(
+        "friedman1-mlp-momentum",
+        _problem(
+            friedman1,
+            lambda: mlp(10, 64, 64, 1),
+            lambda m: torch.optim.SGD(m.parameters(), momentum=0.9),
+            32,
+        ),
+        2000, "regression, noisy", "MLP", "SGD, momentum 0.9", 32, -5.0, 0.5, long=True,
+    ),
+    Task(
+        "swissroll-mlp-adafactor",
+        _problem(
+            _swiss_roll,
+            lambda: tanh_mlp(3, 64, 64, 3),
+            lambda m: torch.optim.Adafactor(m.parameters()),
+            64,
+        ),
+        1000, "regression", "tanh MLP", "Adafactor", 64, -4.5, 0.5, long=True,
+    ),
+    Task(
+        "friedman2-mlp-adam",
+        _problem(
+            _friedman2,
+            lambda: tanh_mlp(4, 64, 64, 1),
+            lambda m: torch.optim.Adam(m.parameters()),
+            16,
+        ),
+        2000, "regression, noisy", "tanh MLP", "Adam", 16, -5.0, 0.0, long=True, held_out=True,
+    ),
+    Task(
+        "spirals-mlp-momentum",
+        _problem(
+            _spirals,
+            lambda: tanh_mlp(2, 64, 64, 3),
+            lambda m: torch.optim.SGD(m.parameters(), momentum=0.9),
+            32, nn.functional.cross_entropy,
+        ),
+        3000, "classification of points", "tanh MLP", "SGD, momentum 0.9", 32, -4.5, 1.0,
+        long=True, held_out=True,
+    ),
+]  # fmt: skip
