@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lrfinder._distributed.accelerate import preparation_of
-from lrfinder._distributed.sharding import compute_device, is_spread
+from lrfinder._distributed.sharding import compute_device, is_sharded
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._recommend.length import length_exponent
 from lrfinder._recommend.recommendation import Recommendation, make_plan, recommend
@@ -24,7 +24,7 @@ from lrfinder._sweep.checks import (
     check_count,
     check_model_and_optimizer,
 )
-from lrfinder._sweep.communicator import communicator_for
+from lrfinder._sweep.communicator import OnStep, communicator_for, report_errors
 from lrfinder._sweep.grid import (
     Bound,
     Grid,
@@ -33,7 +33,7 @@ from lrfinder._sweep.grid import (
     constant_grid,
     group_grid,
 )
-from lrfinder._sweep.loop import OnStep, Record, SweepRunner
+from lrfinder._sweep.loop import Record, SweepRunner
 from lrfinder._sweep.loss import Criterion, LossFunction, TrainingStep
 from lrfinder._sweep.open_range import LRRange, resolve_range, sweep_from_flat
 from lrfinder._sweep.progress import Progress
@@ -106,12 +106,13 @@ class LRFinder:
         snapshot: Where = "memory",
         preserve: Sequence[Any] = (),
     ) -> None:
-        check_model_and_optimizer(model, optimizer)
-        if training_step is not None:
-            check_alone("training_step", criterion=criterion, update_step=update_step)
-        if update_step is not None:
-            check_alone("update_step", clip_grad=clip_grad, scaler=scaler)
-        check_clip_grad(clip_grad)
+        with report_errors(model):
+            check_model_and_optimizer(model, optimizer)
+            if training_step is not None:
+                check_alone("training_step", criterion=criterion, update_step=update_step)
+            if update_step is not None:
+                check_alone("update_step", clip_grad=clip_grad, scaler=scaler)
+            check_clip_grad(clip_grad)
         self.model = model
         self.optimizer = optimizer
         self.criterion = criterion
@@ -188,20 +189,21 @@ class LRFinder:
             Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
             section 3.3.
         """
-        check_num_iter(num_iter)
-        check_smooth_f(smooth_f)
-        check_diverge_th(diverge_th)
-        accumulation_steps = self._micro_batches(accumulation_steps)
-        check_count("val_every", val_every)
-        for name, count in (("val_batches", val_batches), ("cached_batches", cached_batches)):
-            if count is not None:
-                check_count(name, count)
-        check_count("repeats", repeats)
-        span = resolve_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
-        grid_of = self._grid_of(step_mode, groups)
-        grid = grid_of(span)
-        loss = self._loss_function()
-        step = self._make_step(loss, accumulation_steps)
+        with report_errors(self.model):
+            check_num_iter(num_iter)
+            check_smooth_f(smooth_f)
+            check_diverge_th(diverge_th)
+            accumulation_steps = self._micro_batches(accumulation_steps)
+            check_count("val_every", val_every)
+            for name, count in (("val_batches", val_batches), ("cached_batches", cached_batches)):
+                if count is not None:
+                    check_count(name, count)
+            check_count("repeats", repeats)
+            span = resolve_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
+            grid_of = self._grid_of(step_mode, groups)
+            grid = grid_of(span)
+            loss = self._loss_function()
+            step = self._make_step(loss, accumulation_steps)
         steps = span.num_iter * repeats
         with self._runner(
             step, accumulation_steps, train_loader, val_loader, cached_batches, progress, steps
@@ -270,13 +272,14 @@ class LRFinder:
             NoSuggestionError: if no trial gets below the loss that it began with.
             InvalidInputError: if an argument cannot work; nothing was touched.
         """
-        plan = make_plan(budget)
-        if total_steps is not None:
-            check_count("total_steps", total_steps)
-        accumulation_steps = self._micro_batches(accumulation_steps)
-        grid_of = self._grid_of("exp", groups)
-        grid = grid_of(LRRange(start_lr, end_lr, plan.sweep_steps))
-        step = self._make_step(self._loss_function(), accumulation_steps)
+        with report_errors(self.model):
+            plan = make_plan(budget)
+            if total_steps is not None:
+                check_count("total_steps", total_steps)
+            accumulation_steps = self._micro_batches(accumulation_steps)
+            grid_of = self._grid_of("exp", groups)
+            grid = grid_of(LRRange(start_lr, end_lr, plan.sweep_steps))
+            step = self._make_step(self._loss_function(), accumulation_steps)
         with self._runner(
             step, accumulation_steps, train_loader, None, None, progress, budget, "sweep and trials"
         ) as runner:
@@ -429,7 +432,9 @@ class LRFinder:
     def _prepare_model(self) -> None:
         if not self.model.training:  # one in training mode may hold parts in eval on purpose
             self.model.train()
-        if not is_spread(self.model) and compute_device(self.model) != self.device:
+        if callable(train := getattr(self.optimizer, "train", None)):
+            train()  # a Schedule-Free optimizer moves the parameters to where they are trained
+        if not is_sharded(self.model) and compute_device(self.model) != self.device:
             for part in (self.model, self.criterion):
                 if isinstance(part, nn.Module):
                     part.to(self.device)

@@ -44,7 +44,7 @@ def test_the_core_needs_four_packages_and_no_more():
     assert core == {"torch", "numpy", "matplotlib", "tqdm"}
 
 
-@pytest.mark.parametrize("extra", ["demo", "notebooks", "test"])
+@pytest.mark.parametrize("extra", ["demo", "notebooks"])
 def test_images_come_with_the_extras_that_show_them(extra):
     assert {"torchvision", "scikit-learn"} <= with_extra(extra)
 
@@ -61,26 +61,29 @@ def with_extra(extra):
 
 def test_every_extra_that_is_named_anywhere_exists():
     offered = set(metadata("lrfinder").get_all("Provides-Extra"))
-    for path in (*ROOT.glob("lrfinder/**/*.py"), ROOT / "README.md", ROOT / ".ci/run"):
+    for path in (*ROOT.glob("lrfinder/**/*.py"), ROOT / "README.md", ROOT / "pyproject.toml"):
         text = path.read_text(encoding="utf-8")
-        for named in re.findall(r"""["'](?:lrfinder|\.)\[([a-z,]+)\]""", text):
+        for named in re.findall(r"""["'](?:lrfinder|\.)\[([a-z,]+)\]["']""", text):
             assert set(named.split(",")) <= offered, path
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The names in the wheel that is built from this tree, and its entry points."""
+    """The names in the wheel that is built from this tree, its entry points and its metadata."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
         names = set(archive.namelist())
-        entry_points = next(name for name in names if name.endswith("entry_points.txt"))
-        return names, archive.read(entry_points).decode()
+        texts = [
+            archive.read(next(name for name in names if name.endswith(end))).decode()
+            for end in ("entry_points.txt", "METADATA")
+        ]
+        return names, *texts
 
 
 def test_a_wheel_holds_every_module_its_types_and_nothing_else(wheel):
-    names, _ = wheel
+    names, *_ = wheel
     modules = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("lrfinder/**/*.py")}
     shipped = {name for name in names if ".dist-info/" not in name}
     assert {"lrfinder/py.typed", *modules} <= shipped
@@ -89,9 +92,37 @@ def test_a_wheel_holds_every_module_its_types_and_nothing_else(wheel):
 
 
 def test_a_wheel_carries_the_licence_and_the_command(wheel):
-    names, entry_points = wheel
+    names, entry_points, _ = wheel
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert "lrfinder = lrfinder.cli:main" in entry_points
+
+
+def test_an_index_page_shows_the_readme_without_targets_that_only_the_repository_has(wheel):
+    *_, shown = wheel
+    assert "# lrfinder" in shown
+    assert all(target.startswith(("https:", "#")) for target in re.findall(r"\]\(([^)]*)\)", shown))
+    words = re.findall(r"!\[([^\]]+)\]", read("README.md"))
+    assert all(description in shown for description in words)
+
+
+def test_what_developers_need_is_no_extra():
+    offered = set(metadata("lrfinder").get_all("Provides-Extra"))
+    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
+    groups = tomllib.loads(read("pyproject.toml"))["dependency-groups"]
+    assert not offered & groups.keys()
+
+
+@pytest.mark.parametrize(
+    "name", [".github/workflows/ci.yml", ".pre-commit-config.yaml", ".readthedocs.yaml"]
+)
+def test_checks_are_started_by_the_names_of_their_sessions(name):
+    sessions = set(re.findall(r"^def (\w+)\(session", read(".ci/noxfile.py"), re.MULTILINE))
+    text = read(name)
+    started = re.findall(r"\.ci/run ([a-z ]+)", text)
+    started += re.findall(r"session: \[([a-z, ]+)\]", text)
+    assert started
+    assert set(re.findall(r"[a-z]+", " ".join(started))) <= sessions
+    assert not re.search(r"\b(pytest|ruff|mypy|mkdocs|nox)\b", text)
 
 
 def test_the_readmes_example_runs_as_it_stands(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
-"""A range test on several processes; imported only where there is a process group.
+"""The range test on several processes, and models that are sharded or prepared by Accelerate.
 
-The rest of the library sees it as `Peers`, by `lrfinder._sweep.communicator`.
+It stands below `_sweep`, which sees a process group as its `Communicator`, and may import
+`_snapshot` and `_errors`. Read `process_group`, then `coordinator`, then the small modules.
 """

@@ -1,6 +1,6 @@
-"""What Hugging Face Accelerate has settled for an optimizer that it prepared.
+"""What Hugging Face Accelerate has prepared around an optimizer.
 
-Accelerate itself is not imported: its objects are told by the module of their class.
+Accelerate is never imported: its objects are recognised by the module of their class.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Preparation(NamedTuple):
 
 
 def preparation_of(optimizer: Optimizer) -> Preparation:
-    """Return what Accelerate has prepared; another optimizer comes back alone.
+    """Return what Accelerate has prepared; any other optimizer is returned as it is.
 
     Raises:
-        InvalidInputError: if an engine outside torch does the steps.
+        InvalidInputError: if an engine such as DeepSpeed steps in place of the optimizer.
     """
     if type(optimizer).__module__.partition(".")[0] != "accelerate":
         return Preparation(optimizer)

@@ -1,190 +1,199 @@
-"""What processes tell one another outside the collectives of the training.
+"""What ranks tell one another outside the collectives of the training.
 
-The key-value store of a process group is read and written by each process on its own, so nobody
-has to wait there for one that has failed, and no collective goes out of order.
+Each rank reads and writes the key-value store of the process group on its own. So no rank has to
+wait there for one that has failed, and no collective is called out of order.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 
-from lrfinder._errors import InvalidInputError, SweepError
+from lrfinder._errors import SweepError
 
 _log = logging.getLogger("lrfinder")
 
-# Seconds after which a process that still waits for others says so.
-_LONG = 30.0
-# Seconds that processes are given to tell their part of a failure before one of them acts on it.
+# Seconds between two heartbeats, and without one until a rank counts as gone.
+_HEARTBEAT, _SILENCE = 0.5, 2.0
+# Seconds after which a rank that waits looks for one that is gone, and after which it logs.
+_CHECK_AFTER, _LOG_AFTER = 1.0, 30.0
+# Seconds that a rank which has failed waits to see whether all the others have failed as well.
 _GRACE = 2.0
 # Seconds between two looks at the store: at first, and at most.
-_SOON, _LATER = 1e-4, 0.05
+_FIRST_PAUSE, _LAST_PAUSE = 1e-4, 0.05
 
-_GO_ON = "the state was put back; see the traceback of that rank"
+_ENDED = "the range test has ended on every rank and the state was restored; see the output of"
 
 
-class Board:
-    """Messages and meetings of the processes of one range test.
+class Coordinator:
+    """Messages and heartbeats of the ranks of one range test.
+
+    A rank that computes for a long time still has a heartbeat; one that was killed has none.
 
     Args:
-        store: shared by all of them, and by nothing else.
+        store: shared by the ranks, and used for nothing else.
         rank: of this process.
-        ranks: of all of them.
-        patience: seconds to wait for a process that does not come, > 0.
+        ranks: of all processes.
+        timeout: seconds to wait for a rank that does not join, > 0.
     """
 
-    def __init__(self, store: Store, rank: int, ranks: Sequence[int], patience: float) -> None:
+    def __init__(self, store: Store, rank: int, ranks: Sequence[int], timeout: float) -> None:
         self._store = store
         self._rank = rank
         self._ranks = list(ranks)
-        self._patience = patience
-        self._meetings = 0
+        self._timeout = timeout
+        self._gathered = self._cleared = 0
         self._has_failed = False
-        self._forgiven = 0
+        self._has_left = threading.Event()
+        self._heartbeat = threading.Thread(target=self._beat, name="lrfinder", daemon=True)
 
-    def agree(self, what: str, mine: str) -> None:
-        """Compare a value with that of the process which came first.
+    def start(self) -> None:
+        """Begin to have a heartbeat."""
+        self._heartbeat.start()
 
-        Raises:
-            InvalidInputError: if they differ.
-        """
-        theirs = self._store.compare_set(f"{what}/{self._meetings}", "", mine).decode()
-        if theirs != mine:
-            raise InvalidInputError(
-                f"expected the same {what} on every rank, got {mine} on rank {self._rank} and "
-                f"{theirs} on another; call it with the same arguments everywhere"
-            )
+    def stop(self) -> None:
+        """End the heartbeat."""
+        self._has_left.set()
+        self._heartbeat.join(_HEARTBEAT)
 
-    def add_up(self, what: str, number: int) -> Callable[[], int]:
-        """Add a number to a sum; the returned call tells the sum after the next meeting."""
-        key = f"{what}/{self._meetings}"
-        self._store.add(key, number)
-        return lambda: self._store.add(key, 0)
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all ranks, in their order, as soon as every rank has come here.
 
-    def sign(self, what: str) -> None:
-        """Put this process on a list."""
-        self._store.set(f"{what}/{self._meetings}/{self._rank}", "1")
-
-    def signed(self, what: str) -> Callable[[], list[int]]:
-        """Return a call that tells, also after the next meeting, which ranks are on a list."""
-        key = f"{what}/{self._meetings}"
-        return lambda: [rank for rank in self._ranks if self._store.check([f"{key}/{rank}"])]
-
-    def meet(self) -> None:
-        """Wait until every process has come here.
+        Args:
+            value: anything that JSON can hold.
 
         Raises:
-            SweepError: if one has failed meanwhile, or does not come within the time-out of the
-                process group.
+            SweepError: if a rank has failed, is gone, or does not join before the timeout.
         """
-        here, all_here = f"here/{self._meetings}", f"all here/{self._meetings}"
-        if self._store.add(here, 1) == len(self._ranks):
-            self._store.set(all_here, "1")
-        self._store.set(f"met/{self._rank}", str(self._meetings))
-        self._wait_patiently(lambda: self._store.check([all_here]))
-        self._meetings += 1
-        self.check()
+        self._store.set(self._key(self._rank), json.dumps(value))
+        if self._store.add(self._key("ranks here"), 1) == len(self._ranks):
+            values = self._store.multi_get([self._key(rank) for rank in self._ranks])
+            self._store.set(self._key("all"), json.dumps([json.loads(value) for value in values]))
+        self._wait_for_all()
+        self.raise_failure()
+        gathered: list[Any] = json.loads(self._store.get(self._key("all")))
+        self._gathered += 1
+        return gathered
 
-    def _wait_patiently(self, are_here: Callable[[], bool]) -> None:
-        patience = self._patience
-        if _wait(are_here, min(_LONG, patience)):
-            return
-        late = self._late()
-        if patience > _LONG and self._rank == min(set(self._ranks) - set(late)):
-            _log.warning("rank %d waits for the range test of rank %s", self._rank, _names(late))
-        if not _wait(are_here, patience - _LONG):
-            raise SweepError(
-                f"expected all {len(self._ranks)} processes to take part in the range test, got "
-                f"nothing from rank {_names(self._late())} for {patience:.0f} s; call it on every "
-                "rank of the process group"
-            )
-
-    def tell(self, error: BaseException) -> None:
-        """Tell the others that this process has failed."""
+    def report_failure(self, error: BaseException) -> None:
+        """Tell the others that this rank has failed."""
         if self._has_failed:
             return
         self._has_failed = True
-        news = f"rank {self._rank} failed with {type(error).__name__}: {error}"
         with suppress(dist.DistError):  # the store may be gone, and the error must not be hidden
-            self._store.compare_set(self._failure, "", news)
-            self._store.add(f"{self._failure}/all", 1)
-            self._store.set(f"all here/{self._meetings}", "1")  # nobody waits there any more
+            what = f"failed with {type(error).__name__}: {error}"
+            self._report([self._rank], what)
+            self._store.add(f"{self._failure}/ranks", 1)
 
-    def check(self) -> None:
-        """Raise `SweepError` if another process has failed."""
-        error = self.failure()
-        if error is not None:
-            raise error
-
-    def failure(self) -> SweepError | None:
-        """Return the first failure that a process has told, if any."""
-        if self._has_failed or not self._store.check([self._failure]):
-            return None
-        news = self._store.get(self._failure).decode()
-        return SweepError(f"expected every process to finish the range test, but {news}; {_GO_ON}")
+    def raise_failure(self) -> None:
+        """Raise `SweepError` if another rank has failed."""
+        if not self._has_failed and self._is_failure_reported():
+            raise SweepError(self._store.get(self._failure).decode())
 
     def have_all_failed(self) -> bool:
-        """Tell, after a moment's grace, whether each process has told a failure of its own."""
+        """Return whether every rank reports a failure of its own; wait a moment for them."""
         with suppress(dist.DistError):
-            failures = f"{self._failure}/all"
-            return _wait(lambda: self._store.add(failures, 0) == len(self._ranks), _GRACE)
+            key = f"{self._failure}/ranks"
+            return _wait_until(lambda: self._store.add(key, 0) == len(self._ranks), _GRACE)
         return False
 
-    def forgive(self) -> None:
-        """Take back a failure that all processes have told."""
+    def clear_failure(self) -> None:
+        """Forget a failure that every rank has reported."""
         self._has_failed = False
-        self._forgiven += 1
+        self._cleared += 1
+
+    def lost_connection(self) -> SweepError:
+        """Return the reason why the connection to another rank was lost."""
+        try:
+            if self._store.add("ranks that lost a connection", 1) > 1:  # the first looks for all
+                _wait_until(self._is_failure_reported, 2 * _SILENCE)
+            self._report_silent_ranks(self._is_failure_reported)
+            self.raise_failure()
+        except SweepError as error:
+            return error
+        except dist.DistError:
+            return SweepError(
+                "the store of the process group is gone, and so is the rank that keeps it (most "
+                f"often rank 0); {_ENDED} that rank"
+            )
+        return SweepError(f"the connection to another rank was lost; {_ENDED} the other ranks")
+
+    def _wait_for_all(self) -> None:
+        def are_all_here() -> bool:
+            return self._store.check([self._key("all")])
+
+        begun, has_logged = time.monotonic(), False
+        while not _wait_until(are_all_here, min(_CHECK_AFTER, self._timeout)):
+            waited = time.monotonic() - begun
+            if waited > self._timeout:
+                what = "did not join the range test, which every rank must call, within"
+                self._report(self._late(), f"{what} {self._timeout:.0f} s")
+            elif self._rank == next(filter(self._is_here, self._ranks)):  # one looks for all
+                if waited > _LOG_AFTER and not has_logged:
+                    has_logged = True
+                    _log.warning("waiting for rank %s to join the range test", _names(self._late()))
+                self._report_silent_ranks(are_all_here)
+
+    def _late(self) -> list[int]:
+        return [rank for rank in self._ranks if not self._is_here(rank)]
+
+    def _is_here(self, rank: int) -> bool:
+        return self._store.check([self._key(rank)])
+
+    def _beat(self) -> None:
+        with suppress(dist.DistError):  # the store may be gone
+            self._count_heartbeats(self._rank, more=1)
+            while not self._has_left.wait(_HEARTBEAT):
+                self._count_heartbeats(self._rank, more=1)
+
+    def _count_heartbeats(self, rank: int, more: int = 0) -> int:
+        return int(self._store.add(f"heartbeats/{rank}", more))
+
+    def _report_silent_ranks(self, is_over: Callable[[], bool]) -> None:
+        """Report the ranks whose heartbeat has ended, unless something else happens before."""
+        if is_over():
+            return
+        before = {rank: self._count_heartbeats(rank) for rank in self._ranks}
+
+        def silent() -> list[int]:
+            return [rank for rank, n in before.items() if n and n == self._count_heartbeats(rank)]
+
+        if not _wait_until(lambda: is_over() or not silent(), _SILENCE) and silent():
+            self._report(silent(), "stopped responding")
+
+    def _report(self, ranks: Sequence[int], what: str) -> None:
+        # The first report counts, so that every rank raises the same error.
+        names = _names(ranks)
+        self._store.compare_set(self._failure, "", f"rank {names} {what}; {_ENDED} rank {names}")
+        self._store.set(self._key("all"), "")  # nobody has to wait there any more
+
+    def _is_failure_reported(self) -> bool:
+        return self._store.check([self._failure])
 
     @property
     def _failure(self) -> str:
-        return f"failure/{self._forgiven}"
+        return f"failure/{self._cleared}"
 
-    def loss_of_contact(self) -> SweepError:
-        """Return the reason why the connection to a process was lost."""
-        try:
-            return self._loss_of_contact()
-        except dist.DistError:
-            return SweepError(
-                "expected every process to finish the range test, but the store of the process "
-                "group is gone with the process that kept it, rank 0 as a rule; "
-                "the state was put back; see the output of that rank"
-            )
-
-    def _loss_of_contact(self) -> SweepError:
-        self._store.set(f"alive/{self._rank}", "1")
-        alive = [f"alive/{rank}" for rank in self._ranks]
-        _wait(lambda: self._store.check([self._failure]) or self._store.check(alive), _GRACE)
-        told = self.failure()
-        if told is not None:
-            return told
-        silent = [rank for rank in self._ranks if not self._store.check([f"alive/{rank}"])]
-        return SweepError(
-            "expected every process to finish the range test, but rank "
-            f"{_names(silent) or 'of unknown number'} does not answer any more; the state was put "
-            "back; see the output of that rank"
-        )
-
-    def _late(self) -> list[int]:
-        def meetings(rank: int) -> int:
-            key = f"met/{rank}"
-            return int(self._store.get(key)) if self._store.check([key]) else -1
-
-        return [rank for rank in self._ranks if meetings(rank) < self._meetings]
+    def _key(self, name: str | int) -> str:
+        return f"{name}/{self._gathered}.{self._cleared}"
 
 
-def _wait(is_so: Callable[[], bool], seconds: float) -> bool:
-    """Look again and again until something is so; tell whether it was in time."""
-    end, pause = time.monotonic() + seconds, _SOON
+def _wait_until(is_so: Callable[[], bool], seconds: float) -> bool:
+    """Wait at most some seconds until a condition holds; return whether it does."""
+    end, pause = time.monotonic() + seconds, _FIRST_PAUSE
     while not is_so():
         if time.monotonic() > end:
             return False
         time.sleep(pause)
-        pause = min(2 * pause, _LATER)
+        pause = min(2 * pause, _LAST_PAUSE)
     return True
 
 

@@ -1,16 +1,17 @@
-"""Batches that are drawn ahead, so that it is known in time when they come to an end."""
+"""Batches that are drawn ahead, so that every rank knows in time when those of one rank end."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from lrfinder._sweep.batches import OutOfDataError
+from lrfinder._errors import OutOfDataError
 
-# Updates whose batches are held. An update is announced with the one before the last, whose word
-# is read when the last is done: two updates later.
-AHEAD = 2
+# Optimizer steps whose batches are held. That there is no batch for a step is sent with the losses
+# of the step two before it, and read one step later.
+STEPS_AHEAD = 2
 
 
 class Lookahead:
@@ -18,48 +19,41 @@ class Lookahead:
 
     Args:
         batches: endless batches; may raise `OutOfDataError`.
-        per_update: batches of one update, >= 1.
+        batches_per_step: micro-batches of one optimizer step, >= 1.
     """
 
-    def __init__(self, batches: Iterator[Any], per_update: int) -> None:
+    def __init__(self, batches: Iterator[Any], batches_per_step: int) -> None:
         self._batches = batches
-        self._per_update = per_update
+        self._batches_per_step = batches_per_step
         self._held: deque[Any] = deque()
         self._given = 0
-        self._end: int | None = None
+        self._most = math.inf  # batches to give in all
+        self._has_stopped = False
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        if not self._held or self.has_ended:
+        if not self._held or self._given >= self._most:
+            self._has_stopped = True
             raise OutOfDataError
         self._given += 1
         return self._held.popleft()
 
     def fill(self) -> int:
-        """Draw what is missing; return for how many updates there are batches, 0 to 2."""
+        """Draw what is missing; return for how many steps there are batches, 0 to 2."""
         try:
-            while len(self._held) < AHEAD * self._per_update:
+            while len(self._held) < STEPS_AHEAD * self._batches_per_step:
                 self._held.append(next(self._batches))
         except OutOfDataError:
             pass
-        return len(self._held) // self._per_update
+        return len(self._held) // self._batches_per_step
+
+    def end_after(self, steps: int) -> None:
+        """Give batches for this many steps in all; the smallest number of several calls counts."""
+        self._most = min(self._most, steps * self._batches_per_step)
 
     @property
-    def has_run_out(self) -> bool:
-        """Whether these batches do not suffice for another update."""
-        return len(self._held) < self._per_update
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether every update has been done that is to be done."""
-        return self._end is not None and self._given >= self._end * self._per_update
-
-    def end_after(self, updates: int) -> None:
-        """Give batches for so many updates in all, and no more.
-
-        Args:
-            updates: counted from the first one, >= 0.
-        """
-        self._end = updates if self._end is None else min(self._end, updates)
+    def ran_out(self) -> bool:
+        """Whether a step was asked for after the last one, and these batches have none left."""
+        return self._has_stopped and len(self._held) < self._batches_per_step

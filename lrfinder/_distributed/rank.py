@@ -1,4 +1,4 @@
-"""Which of several processes shows, writes and warns for all of them."""
+"""Which process shows, writes and warns for all of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import sys
 
 
-def leads_group() -> bool:
-    """Tell whether this process is alone or rank 0 of its process group."""
+def is_rank_zero() -> bool:
+    """Return whether this process is rank 0 of its process group, or has no group."""
     return _rank_in_group() in (None, 0)
 
 
 def is_main_process() -> bool:
-    """Tell the same also before there is a process group, by what the launcher has said."""
+    """Return the same; before there is a process group, look at `RANK`, which launchers set."""
     rank = _rank_in_group()
     return (os.environ.get("RANK", "0") == "0") if rank is None else rank == 0
 

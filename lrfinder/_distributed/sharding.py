@@ -1,13 +1,12 @@
-"""Models that are spread over devices or processes: where they are, and what belongs together.
+"""Models that lie on several devices or processes: where they compute, and in which groups.
 
-Everything is told by what the objects can do, so that no framework is imported for a model that
-does not use it.
+They are recognised by what they can do, so that nothing is imported for a model that has none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -15,18 +14,20 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lrfinder._snapshot.sharded import fsdp_modules
 
-def is_spread(model: nn.Module) -> bool:
-    """Tell whether the place of the parameters is a matter of their own, not to be changed.
 
-    So it is where the parameters are shards, where the model was dispatched over devices
-    (`device_map`), where it is wrapped for several processes, and where it lies on several devices.
+def is_sharded(model: nn.Module) -> bool:
+    """Return whether the model must not be moved to another device.
+
+    That is so if its parameters are shards, if it was dispatched over devices (`device_map`), if
+    it is wrapped in `DistributedDataParallel`, and if it lies on several devices.
     """
     parameters = list(model.parameters())
     return (
         any(_mesh(parameter) is not None for parameter in parameters)
         or any(hasattr(module, "hf_device_map") for module in model.modules())
-        or bool(_wrapped(model))
+        or bool(_ddp_modules(model))
         or len({parameter.device for parameter in parameters}) > 1
     )
 
@@ -34,8 +35,8 @@ def is_spread(model: nn.Module) -> bool:
 def compute_device(model: nn.Module) -> torch.device:
     """Return the device on which the model begins to compute, where its batches go.
 
-    It is that of the first parameter; but shards that are offloaded to host memory are computed
-    on the device of their mesh, and parameters on "meta" are somewhere else meanwhile.
+    It is the device of the first parameter that is not on "meta". Shards that are offloaded to
+    host memory are computed on the device of their mesh.
     """
     parameters = list(model.parameters())
     first = next((p for p in parameters if p.device.type != "meta"), parameters[0])
@@ -48,12 +49,12 @@ def compute_device(model: nn.Module) -> torch.device:
 
 @contextmanager
 def without_sync(model: nn.Module) -> Iterator[None]:
-    """Let backward add up gradients in each process, to be averaged with those that follow.
+    """Accumulate gradients in each process, without averaging them yet.
 
-    FSDP is left to reduce every micro-batch: it would have to hold whole gradients otherwise.
+    FSDP still reduces every micro-batch, as it would have to hold whole gradients otherwise.
     """
     with ExitStack() as stack:
-        for module in _wrapped(model):
+        for module in _ddp_modules(model):
             stack.enter_context(module.no_sync())
         yield
 
@@ -62,9 +63,9 @@ def mean_over_processes(model: nn.Module, loss: Tensor, size: int | None) -> Ten
     """Return the mean of a loss over the processes that train a model, at once.
 
     Args:
-        model: tells which processes those are.
+        model: wrapped, sharded, or neither: then the default process group counts.
         loss: scalar tensor.
-        size: number of samples behind it, the weight in the mean; None where it is not known.
+        size: number of samples behind it, its weight in the mean; None where it is not known.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return loss
@@ -74,27 +75,9 @@ def mean_over_processes(model: nn.Module, loss: Tensor, size: int | None) -> Ten
     return (sums[0] / sums[1]).to(loss.dtype)
 
 
-def reshard(model: nn.Module) -> None:
-    """Free gathered parameters of `fully_shard`, so that its modules hold their shards again."""
-    for module in _fsdp_modules(model):
-        module.reshard()
-
-
-def settle(model: nn.Module) -> None:
-    """Bring modules of `fully_shard` from anywhere within an iteration back between two of them.
-
-    The gradients of that iteration are lost.
-    """
-    for root in _fsdp_roots(model):
-        with suppress(RuntimeError):  # of a collective that was under way
-            if hasattr(root, "reset_iter_state"):
-                root.reset_iter_state()
-    reshard(model)
-
-
 def group_of(model: nn.Module) -> dist.ProcessGroup:
     """Return the process group in which a model is trained; the default one if it has none."""
-    for module in _wrapped(model):
+    for module in _ddp_modules(model):
         wrapped_in: dist.ProcessGroup = module.process_group
         return wrapped_in
     meshes = _meshes(model)
@@ -105,10 +88,10 @@ def group_of(model: nn.Module) -> dist.ProcessGroup:
 
 
 def groups_in_use(model: nn.Module) -> list[dist.ProcessGroup]:
-    """Return every process group in whose collectives the model may wait."""
+    """Return the process groups in whose collectives the model may wait."""
     synced = (m for m in model.modules() if isinstance(m, nn.SyncBatchNorm))
     groups = [
-        *(module.process_group for module in _wrapped(model)),
+        *(module.process_group for module in _ddp_modules(model)),
         *(module.process_group or _default_group() for module in synced),
         *(group for mesh in _meshes(model) for group in mesh.get_all_groups()),
     ]
@@ -119,12 +102,12 @@ def copies_of_a_batch(model: nn.Module, processes: int) -> int:
     """Return how many processes see the same batch: more than one under tensor parallelism.
 
     Args:
-        model: its shards tell over which processes the data, and over which the model is split.
+        model: its shards show how data and model are split over the processes.
         processes: number of processes in all.
     """
-    if _wrapped(model):
+    if _ddp_modules(model):
         return 1
-    data_meshes = [module._get_fsdp_state()._fsdp_param_group for module in _fsdp_modules(model)]
+    data_meshes = [module._get_fsdp_state()._fsdp_param_group for module in fsdp_modules(model)]
     sizes: list[int] = [group.mesh_info.mesh.size() for group in data_meshes if group is not None]
     if sizes:
         return max(1, processes // sizes[0])
@@ -146,21 +129,5 @@ def _meshes(model: nn.Module) -> list[Any]:
     return list(dict.fromkeys(mesh for mesh in meshes if mesh is not None))
 
 
-def _wrapped(model: nn.Module) -> list[DistributedDataParallel]:
+def _ddp_modules(model: nn.Module) -> list[DistributedDataParallel]:
     return [module for module in model.modules() if isinstance(module, DistributedDataParallel)]
-
-
-def _fsdp_modules(model: nn.Module) -> list[Any]:
-    return [module for module in model.modules() if _is_fsdp(module)]
-
-
-def _is_fsdp(module: nn.Module) -> bool:
-    return hasattr(module, "reshard") and hasattr(module, "set_requires_gradient_sync")
-
-
-def _fsdp_roots(module: nn.Module) -> Iterator[Any]:
-    if _is_fsdp(module):
-        yield module
-        return
-    for child in module.children():
-        yield from _fsdp_roots(child)

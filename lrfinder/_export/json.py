@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from lrfinder._distributed.rank import leads_group
+from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import ResultFileError
 from lrfinder._sweep.grid import check_step_mode
 from lrfinder._sweep.stopping import StopReason
@@ -30,7 +30,7 @@ def write_json(content: Mapping[str, Any], path: str | PathLike[str]) -> None:
 
     Of several processes in a group, which all have the same result, rank 0 alone writes.
     """
-    if leads_group():
+    if is_rank_zero():
         write_whole(path, json.dumps(_encode(content), indent=1, allow_nan=False) + "\n")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from lrfinder._distributed.rank import leads_group
+from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import missing_extra
 from lrfinder._export.json import write_whole
 
@@ -52,7 +52,7 @@ def to_csv(table: Table, path: str | PathLike[str]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
-    if leads_group():
+    if is_rank_zero():
         write_whole(path, text.getvalue())
 
 

@@ -1,4 +1,4 @@
-"""Capture and restore of dicts, sequences, sets and arrays: the same object, as it was."""
+"""Capture and restore of dicts, sequences, sets and arrays: the same object with its content."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-PutBack = Callable[[], object]
+Restore = Callable[[], object]
 
 
-def capture_dict(mapping: dict[Any, Any]) -> PutBack:
-    """Return a call that puts keys, their order and the objects under them back."""
+def capture_dict(mapping: dict[Any, Any]) -> Restore:
+    """Return a call that restores the keys, their order and the objects under them."""
     if not mapping:
         return mapping.clear
     content = dict(mapping)
 
-    def put_back() -> None:
+    def restore() -> None:
         if not _same_objects(mapping, content):
             mapping.clear()
         elif _same_objects(mapping.values(), content.values()):
@@ -27,34 +27,34 @@ def capture_dict(mapping: dict[Any, Any]) -> PutBack:
             if key not in mapping or mapping[key] is not value:
                 mapping[key] = value
 
-    return put_back
+    return restore
 
 
-def capture_sequence(items: list[Any] | deque[Any]) -> PutBack:
-    """Return a call that puts the objects in a list or deque back in their order."""
+def capture_sequence(items: list[Any] | deque[Any]) -> Restore:
+    """Return a call that restores the objects in a list or deque, in their order."""
     content = list(items)
 
-    def put_back() -> None:
+    def restore() -> None:
         if not _same_objects(items, content):
             items.clear()
             items.extend(content)
 
-    return put_back
+    return restore
 
 
-def capture_set(items: set[Any]) -> PutBack:
-    """Return a call that puts the objects in a set back."""
+def capture_set(items: set[Any]) -> Restore:
+    """Return a call that restores the objects in a set."""
     content = set(items)
 
-    def put_back() -> None:
+    def restore() -> None:
         items.clear()
         items.update(content)
 
-    return put_back
+    return restore
 
 
-def capture_array(array: np.ndarray[Any, Any]) -> PutBack:
-    """Return a call that puts the values in an array back into the same memory."""
+def capture_array(array: np.ndarray[Any, Any]) -> Restore:
+    """Return a call that restores the values of an array, in the same memory."""
     if not array.flags.writeable:
         return lambda: None
     content = array.copy()
@@ -62,5 +62,5 @@ def capture_array(array: np.ndarray[Any, Any]) -> PutBack:
 
 
 def _same_objects(one: Collection[Any], other: Collection[Any]) -> bool:
-    """Tell whether two collections hold the same objects in the same order."""
+    """Return whether two collections hold the same objects in the same order."""
     return len(one) == len(other) and all(map(operator.is_, one, other))

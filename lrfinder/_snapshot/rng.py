@@ -1,39 +1,49 @@
-"""Random number generators: the global ones of torch, numpy and Python, and single objects."""
+"""Random number generators: the global ones of torch, numpy and Python, and objects."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
+from lrfinder._snapshot.containers import Restore
+
+GENERATORS = (
+    torch.Generator,
+    random.Random,
+    np.random.Generator,
+    np.random.RandomState,
+    np.random.BitGenerator,
+)
 
 
-def capture() -> Callable[[], object]:
-    """Return a call that puts every global generator back as it is now.
+def capture() -> Restore:
+    """Return a call that restores every global generator.
 
-    An accelerator that has not been used yet is left alone: to ask it for its state would start it.
+    An accelerator that has not been used yet is left alone: asking for its state would start it.
     """
     calls = [_python(), _numpy(), _torch_cpu(), *_accelerators()]
 
-    def put_back() -> None:
+    def restore() -> None:
         for call in calls:
             call()
 
-    return put_back
+    return restore
 
 
-def capture_generator(generator: Any) -> Callable[[], object]:
-    """Return a call that puts one generator object back as it is now."""
+def capture_generator(generator: Any) -> Restore:
+    """Return a call that restores one generator object, of a class in `GENERATORS`."""
     if isinstance(generator, torch.Generator):
         state = generator.get_state().clone()
         return lambda: generator.set_state(state)
     if isinstance(generator, np.random.Generator):
-        bits, numpy_state = generator.bit_generator, generator.bit_generator.state
-        return lambda: setattr(bits, "state", numpy_state)
+        return capture_generator(generator.bit_generator)
+    if isinstance(generator, np.random.BitGenerator):
+        numpy_state = generator.state
+        return lambda: setattr(generator, "state", numpy_state)
     if isinstance(generator, np.random.RandomState):
         legacy_state = generator.get_state(legacy=False)
         return lambda: generator.set_state(legacy_state)
@@ -43,22 +53,22 @@ def capture_generator(generator: Any) -> Callable[[], object]:
     return lambda: generator.setstate(python_state)
 
 
-def _python() -> Callable[[], object]:
+def _python() -> Restore:
     state = random.getstate()
     return lambda: random.setstate(state)
 
 
-def _numpy() -> Callable[[], object]:
+def _numpy() -> Restore:
     state = np.random.get_state(legacy=False)  # noqa: NPY002 - the global one is what users seed
     return lambda: np.random.set_state(state)  # noqa: NPY002
 
 
-def _torch_cpu() -> Callable[[], object]:
+def _torch_cpu() -> Restore:
     state = torch.get_rng_state()
     return lambda: torch.set_rng_state(state)
 
 
-def _accelerators() -> Iterator[Callable[[], object]]:
+def _accelerators() -> Iterator[Restore]:
     for module in (torch.cuda, getattr(torch, "xpu", None)):
         if module is not None and module.is_available() and module.is_initialized():
             yield _devices(module)
@@ -67,6 +77,6 @@ def _accelerators() -> Iterator[Callable[[], object]]:
         yield lambda: torch.mps.set_rng_state(state)
 
 
-def _devices(module: Any) -> Callable[[], object]:
+def _devices(module: Any) -> Restore:
     states = module.get_rng_state_all()
     return lambda: module.set_rng_state_all(states)

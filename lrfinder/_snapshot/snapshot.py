@@ -1,58 +1,73 @@
-"""Capture and restore: everything that a range test may change is put back in place.
+"""Capture and restore: everything that a range test may change is restored in place.
 
-A snapshot walks the objects it is given: a module, its submodules and their attributes; an
-optimizer, its groups and its state; a gradient scaler; a loader and its samplers. Each mutable
-thing met on the way is remembered once, together with the way to put it back. Restoring writes
-into the same objects at the same storage, so references that others hold, such as the buckets of
-`DistributedDataParallel`, tied weights or a compiled step, stay valid.
+A snapshot traverses the objects it is given: a module, its submodules and their attributes; an
+optimizer, its groups and its state; a gradient scaler; a loader and its samplers. Every mutable
+object on the way is captured once. Restoring writes into the same objects at the same memory, so
+that references from elsewhere stay valid: the buckets of `DistributedDataParallel`, tied weights, a
+compiled step.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import random
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from lrfinder._distributed.sharding import reshard, settle
-from lrfinder._errors import InvalidInputError
+from lrfinder._errors import InvalidInputError, warn
 from lrfinder._snapshot import rng as _rng
 from lrfinder._snapshot.containers import capture_dict
-from lrfinder._snapshot.interrupts import held_back
-from lrfinder._snapshot.kinds import UNCHANGING, Notes, is_known, remember
-from lrfinder._snapshot.storage import Storage, Where, open_storage
-from lrfinder._snapshot.tensors import capture_values, is_in_one_piece, regions
+from lrfinder._snapshot.generators import capture_generator_attributes, search
+from lrfinder._snapshot.kinds import IMMUTABLE, CapturedState, capture, is_known
+from lrfinder._snapshot.modes import capture_modes
+from lrfinder._snapshot.references import attributes
+from lrfinder._snapshot.sharded import reset_sharded_state, reshard
+from lrfinder._snapshot.signals import DeferredSignals
+from lrfinder._snapshot.storage import Where, open_storage
+from lrfinder._snapshot.tensors import capture_values, is_dense, regions
+from lrfinder._snapshot.uncaptured import find_uncaptured
+
+# A larger object is refused: it holds more than the state of a training.
+_MOST_OBJECTS = 1000
+_GLOBAL_GENERATORS = (
+    torch.default_generator,
+    random.random.__self__,  # type: ignore[attr-defined]
+    np.random.rand.__self__,  # type: ignore[attr-defined]
+)
 
 
-@contextmanager
-def preserve_state(*objects: Any, snapshot: Where = "memory") -> Iterator[None]:
-    """Put everything back as it was when the block is left, however it is left.
+def preserve_state(*objects: Any, snapshot: Where = "memory") -> AbstractContextManager[object]:
+    """Restore everything when the block is left, however it is left.
 
-    For people with a loop of their own. Within the block, train as you like; afterwards training
-    goes on bit for bit as if the block had not been there. Besides the state of the objects,
-    the random number generators of torch (CPU and accelerators in use), numpy and Python are
-    restored. Values are copied back into the same tensors, so nobody's reference goes stale.
+    Use it around a loop of your own. Within the block, train as you like; afterwards training goes
+    on bit for bit as if the block had not been there. Besides the state of the objects, the random
+    number generators of torch (CPU and accelerators in use), numpy and Python are restored. Values
+    are copied back into the same tensors, so that every reference to them stays valid.
 
     Not restored, because it cannot be:
 
-    - an iterator that was drawn from: one you hold, one a data set holds, a generator;
-    - a data set that changes while it is read, but for the random generators it holds;
+    - an iterator that was drawn from, whether you hold it or a data set does;
+    - a data set that changes while it is read, apart from its random number generators;
     - the workers of a loader with `persistent_workers=True` that the block itself draws from: they
-      have random generators of their own (a range test starts workers of its own instead);
-    - an attribute that holds an object of another class: name that object too, if it has
-      `state_dict` and `load_state_dict`;
+      have random number generators of their own (a range test starts its own workers instead);
+    - an attribute of a module that holds an object of another class: pass that object too;
     - plain attributes of a scripted module, which live outside Python;
-    - what the block did to the world: files, logs, and module-level variables.
+    - what the block did elsewhere: files, logs, and global variables.
 
     Args:
         *objects: modules, optimizers, gradient scalers, schedulers, loaders, samplers, generators,
-            and anything that has `state_dict` and `load_state_dict`.
+            objects with `state_dict` and `load_state_dict`, and any other object that has
+            attributes: everything reached from them is captured.
         snapshot: `"memory"` keeps the copies in host memory; `"disk"` in a temporary file that is
-            gone afterwards whatever happens; a `pathlib.Path` names its directory.
+            deleted in any case; a `pathlib.Path` names the directory of that file.
 
     Raises:
         InvalidInputError: if an object is of a kind whose state cannot be captured.
@@ -68,136 +83,215 @@ def preserve_state(*objects: Any, snapshot: Where = "memory") -> Iterator[None]:
         >>> torch.equal(model.weight, before), model.weight.grad is None
         (True, True)
     """
-    with Snapshot(*objects, where=snapshot):
-        yield
+    return Snapshot(*objects, where=snapshot)
 
 
 class Snapshot:
-    """The state of some objects at one moment; leaving it as a context restores that moment.
+    """A context that captures the state of some objects when entered and restores it when left.
 
     Args:
         *objects: as for `preserve_state`.
-        loaders: iterables of batches of any class: their attributes, samplers and random
-            generators are captured, their data is not looked at.
+        loaders: iterables of batches of any class: their attributes, their samplers, and the
+            random number generators of all that they use; never their data.
         where: `"memory"`, `"disk"` or a directory.
     """
 
     def __init__(self, *objects: Any, loaders: Iterable[Any] = (), where: Where = "memory") -> None:
-        self._seen: dict[int, Any] = {}  # holds what it has seen, so that no id is used twice
-        self._notes = Notes()
-        self._storage: Storage = open_storage(where)
-        try:
-            for loader in loaders:
-                self._visit_loader(loader)
-            for thing in objects:
-                self._visit_named(thing)
-            self._store_values()
-            self._notes.random.append(_rng.capture())
-        except BaseException:
-            self.close()
-            raise
+        self._objects = objects
+        self._loaders = tuple(loaders)
+        self._where = where
+        self._seen: dict[int, Any] = {}  # holds the objects, so that no id is used twice
+        self._functions: dict[int, Any] = {}  # such as hooks
+        self._state = CapturedState()
+        self._signals = DeferredSignals(self)
 
     def __enter__(self) -> Snapshot:
+        self._storage = open_storage(self._where)
+        try:
+            for loader in self._loaders:
+                self._visit_loader(loader)
+            for thing in self._objects:
+                self._visit_named(thing)
+            self._copy_values()
+            self._state.generators.append(_rng.capture())
+            self._restore_modes = capture_modes()
+            self._signals.install()
+        except BaseException:
+            self.close()
+            self._signals.uninstall()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
             self.restore()
-        except KeyboardInterrupt:
-            self.restore()  # it may have come before the signals were held back
-            raise
         finally:
             self.close()
+            self._signals.uninstall()
 
     def close(self) -> None:
-        """Forget the copies, also where a traceback still holds on to this object."""
+        """Free the copies, also if a traceback still holds this object."""
         self._seen.clear()
-        self._notes = Notes()
+        self._functions.clear()
+        self._state = CapturedState()
         self._storage.close()
 
     def restore(self, *, rng: bool = True) -> None:
-        """Put everything back in place; may be called again.
+        """Restore everything in place; may be called again.
 
-        Every part is put back even if another one fails or Ctrl-C is pressed meanwhile; the
-        first such exception is raised at the end.
+        Every part is restored even if another one fails; the first exception is raised at the end.
 
         Args:
-            rng: also put back the random number generators; without, the next epoch draws a new
+            rng: also restore the random number generators; without, the next epoch draws a new
                 order of the data.
         """
-        notes, errors = self._notes, list[BaseException]()
-        with held_back(), torch.no_grad():
-            for put_back in (*notes.put_back, *notes.loads, *(notes.random if rng else ())):
+        state, errors = self._state, list[BaseException]()
+        with torch.no_grad():
+            calls = (*state.structure, *state.state_dicts, *(state.generators if rng else ()))
+            for restore in calls:
                 try:
-                    put_back()
+                    restore()
                 except BaseException as error:
                     errors.append(error)
+        self._restore_modes()
         if errors:
             raise errors[0]
 
+    def warn_of_uncaptured(self, **functions: Any) -> None:
+        """Warn of objects with state that functions use and that will not be restored.
+
+        The hooks of the captured objects are looked at as well.
+
+        Args:
+            **functions: callables by the name of the argument that they were passed as; None is
+                skipped.
+        """
+        used: dict[str, None] = {}
+        for argument, function in (
+            *functions.items(),
+            *(("a hook", f) for f in self._functions.values()),
+        ):
+            names = find_uncaptured(function, self._is_captured)
+            used |= {f"{name}, used by {argument}": None for name in names}
+        if used:
+            warn(
+                f"not restored after the range test: {'; '.join(used)}; pass what the sweep must "
+                "not change in preserve=[...]"
+            )
+
     def _visit_named(self, thing: Any) -> None:
-        """Remember an object that was passed in by name, which must not be overlooked."""
+        """Capture an object that was passed in, or raise if that is not possible."""
         if isinstance(thing, DataLoader):
             self._visit_loader(thing)
-        elif isinstance(thing, torch.nn.Module):
+        elif isinstance(thing, nn.Module):
             reshard(thing)  # shards are kept, never the whole of the parameters
-            self._notes.put_back.append(lambda: settle(thing))
+            self._state.structure.append(lambda: reset_sharded_state(thing))
             self._visit(thing)
         elif is_known(thing):
             self._visit(thing)
         elif hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
             self._visit_state_dict(thing)
+        elif isinstance(thing, Dataset):
+            self._visit_generators(thing)
+        elif _has_attributes(thing):
+            self._visit_attributes(thing)
         else:
             raise InvalidInputError(
-                "expected a module, an optimizer or an object with state_dict and "
-                f"load_state_dict, got {type(thing).__name__}; leave it out or give it both"
+                "preserve takes modules, optimizers, objects with state_dict and load_state_dict, "
+                f"and other objects with attributes, got {type(thing).__name__}; leave it out"
             )
+        self._seen[id(thing)] = thing
 
     def _visit_loader(self, loader: Any) -> None:
-        self._notes.put_back.append(capture_dict(_attributes(loader)))
-        self._visit_generators(loader)
-        # Accelerate's loaders wrap another one, and keep a list of those that are being walked.
-        self._visit(_attributes(getattr(loader, "gradient_state", None)))
+        self._state.structure.append(capture_dict(attributes(loader)))
+        # Accelerate's loaders wrap another one, and keep a list of those in use.
+        self._visit(attributes(getattr(loader, "gradient_state", None)))
         if hasattr(loader, "base_dataloader"):
             self._visit_loader(loader.base_dataloader)
         dataset = getattr(loader, "dataset", None)
         while dataset is not None and id(dataset) not in self._seen:
-            # It may be huge, and a sampler may hold on to it: only its generators are looked at.
+            # It may be huge, and a sampler may refer to it.
             self._seen[id(dataset)] = dataset
-            self._visit_generators(dataset)
             dataset = getattr(dataset, "dataset", None)
         for name in ("sampler", "batch_sampler"):
-            self._visit(_attributes(getattr(loader, name, None)))
+            self._visit(attributes(getattr(loader, name, None)))
+        self._visit_generators(loader)
 
-    def _visit_generators(self, holder: Any) -> None:
-        for value in _attributes(holder).values():
-            if isinstance(value, _rng.GENERATORS):
-                self._visit(value)
+    def _visit_generators(self, root: Any) -> None:
+        """Capture the generators that a loader or data set refers to, but not its data."""
+        for thing in search(root):
+            if isinstance(thing, _rng.GENERATORS):
+                self._visit(thing)
+            elif hasattr(thing, "__dict__"):
+                self._state.generators.append(capture_generator_attributes(attributes(thing)))
 
     def _visit_state_dict(self, thing: Any) -> None:
-        """Remember an object by its own account: tensors in place, a copy of all else."""
+        """Capture an object by its `state_dict`: tensors in place, a copy of everything else."""
         state = thing.state_dict()
         self._visit(state)
         tensors = {key: seen for key, seen in self._seen.items() if isinstance(seen, Tensor)}
         saved = copy.deepcopy(state, dict(tensors))
-        self._notes.loads.append(lambda: thing.load_state_dict(copy.deepcopy(saved, dict(tensors))))
+        self._state.state_dicts.append(
+            lambda: thing.load_state_dict(copy.deepcopy(saved, dict(tensors)))
+        )
 
-    def _visit(self, root: Any) -> None:
-        """Remember `root` and everything that is reached from it."""
-        pending = [root]
+    def _visit_attributes(self, root: Any) -> None:
+        """Capture the attributes of an object, and of the objects in them."""
+        self._visit_generators(root)
+        pending, visited = [root], 0
         while pending:
             thing = pending.pop()
-            if type(thing) not in UNCHANGING and id(thing) not in self._seen:
+            if isinstance(thing, (DataLoader, Dataset)):
+                self._visit_named(thing)
+                continue
+            for other in self._visit(attributes(thing)):
+                if _has_attributes(other) and id(other) not in self._seen:
+                    self._seen[id(other)] = other
+                    pending.append(other)
+            visited += 1
+            if visited > _MOST_OBJECTS:
+                raise InvalidInputError(
+                    f"{type(root).__name__} in preserve refers to more than {_MOST_OBJECTS} other "
+                    "objects; pass those of them that the sweep changes"
+                )
+
+    def _visit(self, root: Any) -> list[Any]:
+        """Capture `root` and everything reached from it; return the objects of unknown kinds."""
+        unknown, pending = [], [root]
+        while pending:
+            thing = pending.pop()
+            if type(thing) in IMMUTABLE or id(thing) in self._seen:
+                continue
+            if is_known(thing):
                 self._seen[id(thing)] = thing
-                pending.extend(remember(thing, self._notes))
+                pending.extend(capture(thing, self._state))
+            else:
+                unknown.append(thing)
+        self._functions |= {id(f): f for f in unknown if isinstance(f, (FunctionType, MethodType))}
+        return unknown
 
-    def _store_values(self) -> None:
-        tensors, put_back = self._notes.tensors, self._notes.put_back
-        runs = list(regions(tensor for tensor in tensors if is_in_one_piece(tensor)))
-        self._storage.reserve(sum(region.size for region in runs))
-        put_back.extend(self._storage.keep(region) for region in runs)
-        put_back.extend(capture_values(tensor) for tensor in tensors if not is_in_one_piece(tensor))
+    def _copy_values(self) -> None:
+        structure, tensors = self._state.structure, self._state.tensors
+        dense = list(regions(tensor for tensor in tensors if is_dense(tensor)))
+        self._storage.reserve(sum(region.size for region in dense))
+        structure.extend(self._storage.keep(region) for region in dense)
+        structure.extend(capture_values(tensor) for tensor in tensors if not is_dense(tensor))
+
+    def _is_captured(self, thing: Any) -> bool:
+        if isinstance(thing, nn.Module):  # or a wrapper of one
+            tensors = [*thing.parameters(), *thing.buffers()]
+            if tensors and all(id(tensor) in self._seen for tensor in tensors):
+                return True
+        groups = getattr(thing, "param_groups", None)  # which wrappers of an optimizer share
+        in_use = (thing, groups)
+        return any(id(one) in self._seen for one in in_use) or any(
+            thing is each for each in _GLOBAL_GENERATORS
+        )
 
 
-def _attributes(thing: Any) -> dict[str, Any]:
-    return getattr(thing, "__dict__", {})
+def _has_attributes(thing: Any) -> bool:
+    """Return whether an object has attributes of its own that a sweep may change."""
+    package = type(thing).__module__.split(".")[0]
+    return bool(attributes(thing)) and (
+        isinstance(thing, SimpleNamespace) or package not in sys.stdlib_module_names
+    )

@@ -1,4 +1,4 @@
-"""Where the saved tensors of a snapshot live: in host memory, or in a nameless file on disk."""
+"""Where a snapshot copies the values of tensors to: host memory, or an unnamed file on disk."""
 
 from __future__ import annotations
 
@@ -10,63 +10,50 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
 from lrfinder._errors import InvalidInputError, SnapshotError
-from lrfinder._snapshot.containers import PutBack
+from lrfinder._snapshot.containers import Restore
 from lrfinder._snapshot.tensors import Region
 
 Where = str | os.PathLike[str]
 
-# Bytes moved at once between a tensor and the file: bounds the host memory that disk needs.
+# Bytes copied at once between a tensor and the file; bounds the host memory that is needed.
 _CHUNK = 4 * 2**20
-_ELSEWHERE = "name another directory or use snapshot='memory'"
+_ELSEWHERE = "pass another directory, or snapshot='memory'"
 
 
-class Storage(Protocol):
-    """Keeps copies of memory."""
-
-    def reserve(self, size: int) -> None:
-        """Make sure that `size` bytes fit, before the first of them is kept."""
-
-    def keep(self, region: Region) -> PutBack:
-        """Copy the bytes now; the returned call copies them back."""
-
-    def close(self) -> None:
-        """Forget every copy."""
-
-
-def open_storage(where: Where) -> Storage:
-    """Return the storage that `where` names.
+def open_storage(where: Where) -> MemoryStorage | DiskStorage:
+    """Return a new, empty storage.
 
     Args:
-        where: `"memory"`, `"disk"` for a temporary directory of the system, or a directory.
+        where: `"memory"`, `"disk"` for the temporary directory of the system, or a directory.
 
     Raises:
-        SnapshotError: if the directory does not exist or cannot be written to.
-        InvalidInputError: if `where` is another string.
+        SnapshotError: if the directory does not exist or is not writable.
+        InvalidInputError: if `where` is something else.
     """
     if where == "memory":
         return MemoryStorage()
     if where == "disk":
-        with _explained("expected a temporary directory for the snapshot, got none"):
+        with _explained("there is no temporary directory for the snapshot"):
             return DiskStorage(Path(tempfile.gettempdir()))
     if isinstance(where, os.PathLike):
         return DiskStorage(Path(where))
     raise InvalidInputError(
-        f"expected snapshot to be 'memory', 'disk' or a pathlib.Path of a directory, got {where!r}"
+        f"snapshot must be 'memory', 'disk' or the pathlib.Path of a directory, got {where!r}"
     )
 
 
 class MemoryStorage:
-    """Keeps copies in host memory, so that an accelerator needs no room for them.
+    """Keeps copies in host memory, so that they need no accelerator memory.
 
-    The memory is a mapping of its own. Taken from the heap, it lies in the way of the training:
-    glibc then gives the top of the heap back to the system, and asks for it again, in every step,
-    which was measured to cost a small network on a CPU up to a fifth of its time.
+    The memory is mapped apart from the heap. On the heap it made glibc return the top of the heap
+    to the system and ask for it again in every training step, which took up to a fifth of the time
+    of a small network on a CPU.
     """
 
     def __init__(self) -> None:
@@ -74,21 +61,21 @@ class MemoryStorage:
         self._used = 0
 
     def reserve(self, size: int) -> None:
-        """Make sure that `size` bytes fit, before the first of them is kept."""
+        """Make room for `size` bytes, or raise before the first is copied."""
         if size:
-            problem = f"expected {size / 2**20:.0f} MiB of memory for the snapshot, got none"
-            with _explained(problem, "free some or use snapshot='disk'"):
+            problem = f"the snapshot needs {size / 2**20:.0f} MiB of memory, which could not be had"
+            with _explained(problem, "free some memory or pass snapshot='disk'"):
                 self._memory = torch.frombuffer(_mapping(size), dtype=torch.uint8)
 
-    def keep(self, region: Region) -> PutBack:
-        """Copy the bytes now; the returned call copies them back."""
+    def keep(self, region: Region) -> Restore:
+        """Copy the bytes; the returned call copies them back."""
         copied = self._memory[self._used : self._used + region.size]
         copied.copy_(region.bytes())
         self._used += region.size
         return lambda: region.bytes().copy_(copied)
 
     def close(self) -> None:
-        """Forget every copy."""
+        """Free the copies."""
         self._memory = torch.empty(0, dtype=torch.uint8)
 
 
@@ -99,47 +86,47 @@ def _mapping(size: int) -> mmap.mmap:
 
 
 class DiskStorage:
-    """Keeps copies in a temporary file that has no name.
+    """Keeps copies in a temporary file without a name.
 
-    The system frees such a file when its last handle is closed, so nothing is left behind even
-    where the process is killed, and two runs cannot meet in it.
+    The system deletes such a file when it is closed. Nothing is left behind if the process is
+    killed, and two processes never share a file.
 
     Args:
         directory: an existing, writable directory.
 
     Raises:
-        SnapshotError: if no file can be made there.
+        SnapshotError: if no file can be created there.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # Files read and write numpy's memory, and a tensor whose memory numpy has seen can never be
-        # resized again: the tensors of the user are not shown to it.
+        # Reading and writing goes through numpy, and torch never resizes a tensor again that was
+        # converted to numpy once. Therefore the user's tensors are not.
         self._staged = torch.empty(_CHUNK, dtype=torch.uint8)
-        with _explained(f"expected a writable directory for the snapshot, got '{directory}'"):
+        with _explained(f"snapshot needs a writable directory, got '{directory}'"):
             self._file: BinaryIO = tempfile.TemporaryFile(  # noqa: SIM115 - closed by close()
                 dir=directory, prefix="lrfinder-", buffering=0
             )
 
     def reserve(self, size: int) -> None:
-        """Make sure that `size` bytes fit, before the first of them is kept."""
+        """Make room for `size` bytes, or raise before the first is copied."""
         free = shutil.disk_usage(self._directory).free
         if size > free:
             raise SnapshotError(
-                f"expected {size / 2**20:.0f} MiB for the snapshot, got {free / 2**20:.0f} MiB "
-                f"free in '{self._directory}'; free some, {_ELSEWHERE}"
+                f"the snapshot needs {size / 2**20:.0f} MiB, but '{self._directory}' has only "
+                f"{free / 2**20:.0f} MiB free; free some space, {_ELSEWHERE}"
             )
 
-    def keep(self, region: Region) -> PutBack:
-        """Copy the bytes now; the returned call copies them back."""
+    def keep(self, region: Region) -> Restore:
+        """Copy the bytes; the returned call copies them back."""
         start = self._file.seek(0, os.SEEK_END)
-        with _explained(f"expected room for the snapshot in '{self._directory}', got none"):
+        with _explained(f"the snapshot could not be written to '{self._directory}'"):
             for piece in region.bytes().split(_CHUNK):
                 self._write(piece)
         return lambda: self._read_into(region, start)
 
     def close(self) -> None:
-        """Forget every copy."""
+        """Free the copies."""
         self._file.close()
 
     def _write(self, piece: Tensor) -> None:
@@ -155,7 +142,9 @@ class DiskStorage:
             while content:
                 read = self._file.readinto(content)  # type: ignore[attr-defined]
                 if not read:
-                    raise SnapshotError("expected the whole snapshot on disk, got a truncated file")
+                    raise SnapshotError(
+                        "the file of the snapshot was truncated; not all values are restored"
+                    )
                 content = content[read:]
             piece.copy_(staged)
 

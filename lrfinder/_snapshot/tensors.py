@@ -1,7 +1,7 @@
-"""Tensors as memory: which bytes they occupy, each of them once, and the flags beside the bytes.
+"""Tensors as memory: the bytes they occupy, each byte once, and their flags.
 
-Bytes instead of values keep every kind of number as it is (NaN payloads, half and eighth
-precision, complex, quantized), and memory that several tensors share is met once.
+Copying bytes keeps every number exactly (NaN payloads, 16-bit and 8-bit floats, complex,
+quantized), and memory that several tensors share is copied once.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lrfinder._snapshot.containers import PutBack
+from lrfinder._snapshot.containers import Restore
 
 _HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class Region(NamedTuple):
-    """A run of bytes in the memory of one storage.
+    """Consecutive bytes in the memory of one storage.
 
     Attributes:
-        storage: owns the memory; held, so that it is not freed meanwhile.
+        storage: owns the memory; held, so that it is not freed in the meantime.
         start: first byte.
         end: the byte after the last one.
     """
@@ -36,28 +36,28 @@ class Region(NamedTuple):
         return self.end - self.start
 
     def bytes(self) -> Tensor:
-        """Return a tensor of bytes in that very memory, shape `(size,)`."""
+        """Return a view of the memory as bytes, shape `(size,)`."""
         flat = torch.empty(0, dtype=torch.uint8, device=self.storage.device)
         return flat.set_(self.storage, self.start, (self.size,), (1,))
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Tell whether there are values to keep: not in an empty tensor, nor where memory is freed."""
+    """Return whether there are values to keep: not if empty, nor if the memory was freed."""
     return tensor.layout != torch.strided or (
         tensor.numel() > 0 and tensor.untyped_storage().data_ptr() != 0
     )
 
 
-def is_in_one_piece(tensor: Tensor) -> bool:
-    """Tell whether the tensor fills its memory from its first to its last byte."""
+def is_dense(tensor: Tensor) -> bool:
+    """Return whether the tensor fills its memory from its first to its last byte."""
     return tensor.layout == torch.strided and _extent(tensor) <= _written_once(tensor).numel()
 
 
 def regions(tensors: Iterable[Tensor]) -> Iterator[Region]:
-    """Return the memory of tensors that lie in one piece each, every byte once.
+    """Return the memory of dense tensors, every byte once.
 
     Args:
-        tensors: any shapes, with values; they may overlap, as tied weights and views do.
+        tensors: of any shape, not empty; they may overlap, as tied weights and views do.
     """
     storages: dict[tuple[torch.device, int], torch.UntypedStorage] = {}
     spans: dict[tuple[torch.device, int], list[tuple[int, int]]] = {}
@@ -73,16 +73,16 @@ def regions(tensors: Iterable[Tensor]) -> Iterator[Region]:
             yield Region(storage, start, end)
 
 
-def capture_flags(tensor: Tensor) -> PutBack:
-    """Return a call that puts back what a leaf tensor has beside its values.
+def capture_flags(tensor: Tensor) -> Restore:
+    """Return a call that restores what a leaf tensor has besides its values.
 
-    That is its memory, should `tensor.data` have been replaced, `requires_grad`, the gradient
-    object (None stays None) and hooks.
+    That is its memory (if `tensor.data` was replaced), `requires_grad`, the gradient object (None
+    stays None) and its hooks.
     """
     values, requires_grad, grad = tensor.detach(), tensor.requires_grad, tensor.grad
     hooks = {name: dict(getattr(tensor, name, None) or {}) for name in _HOOKS}
 
-    def put_back() -> None:
+    def restore() -> None:
         if not _same_memory(tensor, values):
             tensor.data = values
         if tensor.requires_grad != requires_grad:
@@ -90,29 +90,29 @@ def capture_flags(tensor: Tensor) -> PutBack:
         if tensor.grad is not grad:
             tensor.grad = grad
         for name, before in hooks.items():
-            _put_hooks_back(getattr(tensor, name, None), before)
+            _restore_hooks(getattr(tensor, name, None), before)
         if not tensor.is_inference():
-            # The values are about to be written behind autograd's back: tell it.
+            # Autograd does not see how the values are written: tell it.
             torch.autograd.graph.increment_version(tensor)
 
-    return put_back
+    return restore
 
 
-def capture_values(tensor: Tensor) -> PutBack:
-    """Return a call that puts back the values of a tensor that does not lie in one piece.
+def capture_values(tensor: Tensor) -> Restore:
+    """Return a call that restores the values of a tensor that is not dense.
 
-    Such as a sparse one, or every other column of a matrix. Its copy is in host memory.
+    Examples are a sparse tensor and every other column of a matrix. The copy is in host memory.
     """
     copied = _written_once(tensor.detach()).to("cpu", copy=True)
 
-    def put_back() -> None:
+    def restore() -> None:
         with torch.inference_mode() if tensor.is_inference() else torch.no_grad():
             _written_once(tensor).copy_(copied)
 
-    return put_back
+    return restore
 
 
-def _put_hooks_back(
+def _restore_hooks(
     hooks: dict[int, Callable[..., object]] | None, before: dict[int, Callable[..., object]]
 ) -> None:
     if hooks is not None:
@@ -121,7 +121,7 @@ def _put_hooks_back(
 
 
 def _same_memory(one: Tensor, other: Tensor) -> bool:
-    """Tell whether two tensors are views of the same values; unknown counts as no."""
+    """Return whether two tensors are surely views of the same values."""
     if one.layout != torch.strided or one.layout != other.layout or one.dtype != other.dtype:
         return False
     if one.shape != other.shape or one.stride() != other.stride() or one.device != other.device:

@@ -29,7 +29,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return _map_parts(lambda part: to_device(part, device), batch)
 
 
-def batch_size(batch: Any) -> int | None:
+def batch_size(batch: Any) -> int | None:  # noqa: PLR0911 - one for each kind of batch
     """Return the number of samples in a nested batch; None if there is no tensor to tell it.
 
     It is the length of the last tensor, or of a list of dicts with one for each sample: the
@@ -43,6 +43,8 @@ def batch_size(batch: Any) -> int | None:
     """
     if isinstance(batch, Tensor):
         return batch.shape[0] if batch.dim() else None
+    if isinstance(told := getattr(batch, "batch_size", None), int):
+        return told  # by a batch of graphs, for example
     if isinstance(batch, Mapping):
         batch = list(batch.values())
     if not isinstance(batch, (list, tuple)) or not batch:

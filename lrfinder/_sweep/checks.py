@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
-from lrfinder._distributed.sharding import reshard
 from lrfinder._errors import InvalidInputError
+from lrfinder._snapshot.sharded import reshard
 
 
 def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:

@@ -1,8 +1,9 @@
-"""The processes that sweep together, as one of them sees the others; often there are none."""
+"""What a sweep asks of the processes that run it together; most often there is only one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
@@ -17,7 +18,9 @@ _T = TypeVar("_T")
 
 
 class Communicator(Protocol):
-    """What a sweep asks of the processes that it is done with; a context around all its sweeps.
+    """The processes of a range test, as one of them sees them; a context around all its sweeps.
+
+    What is written here is what a single process does.
 
     Attributes:
         is_main_process: this process shows progress and warns for all.
@@ -27,81 +30,79 @@ class Communicator(Protocol):
 
     def __enter__(self) -> Communicator:
         """Begin; every process does so at about the same time."""
+        return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        """End, and tell the others if it is an error that ends it."""
+        """End; an error is reported to the other processes."""
+        return
 
-    def begin_sweep(self, batches: Iterator[Any], description: str) -> Iterator[Any]:
+    def begin_sweep(self, batches: Iterator[Any], description: str) -> Iterator[Any]:  # noqa: ARG002
         """Begin a sweep.
 
         Args:
             batches: those of this process.
-            description: what all must have agreed on, in words.
+            description: of the sweep, in words; must be the same on all processes.
 
         Returns:
-            The same batches, which end for all processes at the same update.
+            The same batches, which end for all processes at the same step.
         """
+        return batches
 
-    def reader(self, device: torch.device, columns: list[str]) -> Reader:
-        """Return what reads the mean over all processes of the scalars named `columns`."""
+    def reader(self, device: torch.device, names: list[str]) -> Reader:  # noqa: ARG002
+        """Return the reader of the mean over all processes of the scalars with these names."""
+        return reader_for(device)
 
-    def total(self, size: int | None) -> int | None:
-        """Return the number of samples in an update of all processes; `size` is of this one."""
+    def total_batch_size(self, size: int | None) -> int | None:
+        """Return the number of samples in a step of all processes; `size` is of this one."""
+        return size
 
     def wrap_callback(self, on_step: OnStep | None) -> OnStep | None:
-        """Return a callback that asks for an end where the callback of any process does."""
+        """Return a callback that asks to stop where the callback of any process does."""
+        return on_step
 
-    def report_failures(self, work: Callable[_P, _T]) -> Callable[_P, _T]:
-        """Return work in which the others may wait for this process, who learn if it fails."""
+    def report_failures(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
+        """Return a function in which others may wait for this process, and learn if it fails."""
+        return function
 
     def end_sweep(self) -> None:
-        """End a sweep: nobody goes on before all have come this far."""
+        """End a sweep; no process continues before all have come this far."""
+        return
 
 
-def communicator_for(model: nn.Module, per_update: int) -> Communicator:
+class SingleProcess(Communicator):
+    """One process."""
+
+    is_main_process = True
+
+
+def communicator_for(model: nn.Module, batches_per_step: int) -> Communicator:
     """Return the processes that train a model together.
 
     Args:
         model: if it is not distributed itself, the default process group counts, if there is one.
-        per_update: batches of one update, >= 1.
+        batches_per_step: micro-batches of one optimizer step, >= 1.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return SingleProcess()
-    from lrfinder._distributed.process_group import joint
+    from lrfinder._distributed.process_group import ProcessGroupCommunicator
+    from lrfinder._distributed.sharding import group_of
 
-    return joint(model, per_update) or SingleProcess()
+    if dist.get_world_size(group_of(model)) == 1:
+        return SingleProcess()
+    return ProcessGroupCommunicator(model, batches_per_step)
 
 
-class SingleProcess:
-    """No others: everything stays as it is."""
+@contextmanager
+def report_errors(model: nn.Module) -> Iterator[None]:
+    """Report an error in the block, where arguments are checked, to the other processes.
 
-    is_main_process = True
+    They may be in the range test already, where they would wait for this one until the timeout.
 
-    def __enter__(self) -> Communicator:
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        return None
-
-    def begin_sweep(self, batches: Iterator[Any], description: str) -> Iterator[Any]:  # noqa: ARG002
-        """Return the batches."""
-        return batches
-
-    def reader(self, device: torch.device, columns: list[str]) -> Reader:  # noqa: ARG002
-        """Return the reader that suits the device."""
-        return reader_for(device)
-
-    def total(self, size: int | None) -> int | None:
-        """Return `size`."""
-        return size
-
-    def wrap_callback(self, on_step: OnStep | None) -> OnStep | None:
-        """Return the callback."""
-        return on_step
-
-    def report_failures(self, work: Callable[_P, _T]) -> Callable[_P, _T]:
-        """Return `work`."""
-        return work
-
-    def end_sweep(self) -> None:
-        """Do nothing."""
+    Args:
+        model: the one that they train together; anything else stands for the default group.
+    """
+    try:
+        yield
+    except Exception:
+        with communicator_for(model if isinstance(model, nn.Module) else nn.Module(), 1):
+            raise

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from lrfinder._errors import OutOfDataError
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._sweep.batches import Batches
-from lrfinder._sweep.communicator import Communicator
+from lrfinder._sweep.communicator import Communicator, OnStep
 from lrfinder._sweep.grid import Grid
 from lrfinder._sweep.loss import StepOutput
 from lrfinder._sweep.param_groups import set_learning_rates
@@ -26,8 +26,6 @@ from lrfinder._sweep.validation import Validation
 # The scaler halves its scale at each skip: 64 in a row bring any scale that float32 holds to
 # where a finite gradient cannot overflow.
 _MOST_SKIPS_IN_A_ROW = 64
-
-OnStep = Callable[[float, float, int], Any]
 
 
 @dataclass
@@ -193,7 +191,7 @@ class _Sweep:
             sizes.append(self._validation.size)
 
     def _begin(self, output: StepOutput) -> Reader:
-        self._record.batch_size = self._communicator.total(output.size)
+        self._record.batch_size = self._communicator.total_batch_size(output.size)
         self._record.metrics = {name: [] for name in output.metrics}
         columns = ["loss", *output.metrics]
         if self._validation is not None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.communicator import OnStep
 from lrfinder._sweep.grid import Bound, Grid, StepMode, decades
-from lrfinder._sweep.loop import OnStep, Record, SweepRunner
+from lrfinder._sweep.loop import Record, SweepRunner
 
 # 100 steps over the usual eight decades, 1e-7 to 10.
 DEFAULT_PACE = 12.5

@@ -1,4 +1,9 @@
-"""The command line: `lrfinder demo`, `run`, `plot`, `schedule`."""
+"""The command `lrfinder`: it sweeps, prints the suggested rate and writes the curve to files.
+
+It may import the whole library, and nothing imports it. Read `run.py` first (the subcommand for
+your own model), then `_sweep.py` (what `run` and `demo` share), `demo.py` with its task in
+`demo_task.py`, `plot.py`, and `_output.py` (what is printed and where files go).
+"""
 
 from __future__ import annotations
 
@@ -9,57 +14,60 @@ from collections.abc import Sequence
 from lrfinder._errors import LRFinderError
 from lrfinder._version import __version__
 from lrfinder.cli import demo, plot, run
-from lrfinder.cli.errors import UsageError
-from lrfinder.schedules import _command as schedule
+from lrfinder.cli._output import UsageError, flush
 
 _EXAMPLES = """\
 examples:
-  lrfinder demo                      a range test on real images, with nothing to prepare
-  lrfinder run train.py:setup        one on what the function setup() in train.py returns
-  lrfinder plot lr_finder.json       the picture of a saved result
-  lrfinder COMMAND --help            everything about a command
+  lrfinder demo                      try it on real images; nothing to prepare
+  lrfinder run train.py:setup        use the model and data that setup() in train.py returns
+  lrfinder plot lr_finder.json       draw a saved result
+  lrfinder COMMAND --help            show all options of a command
 
-exit status: 0 done, 1 failed, 2 wrong usage
+exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted by Ctrl-C
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    What the user's own code raises is not caught: its traceback is what they need.
+    Exceptions of the user's own code are not caught, so that their traceback is shown.
 
     Args:
-        argv: the arguments; those of the process by default.
+        argv: the arguments; None for those of the process.
 
     Returns:
-        0 done, 1 failed. Wrong usage leaves by `SystemExit(2)`, as argparse has it.
+        0 for success, 1 for a failure, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: with status 2 for wrong usage, and with 0 after `--help` and `--version`.
     """
-    given = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
     try:
-        return _run(given)
+        arguments = parser.parse_args(argv)
+        try:
+            arguments.run(arguments)
+        except UsageError as error:
+            arguments.parser.error(str(error))
     except LRFinderError as error:
         print(f"lrfinder: error: {error}", file=sys.stderr)
         return 1
-
-
-def _run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
-    try:
-        status: int | None = arguments.run(arguments)
-    except UsageError as error:
-        status = arguments.wrong_usage(str(error))  # argparse ends the process with 2
-    return status or 0
+    except KeyboardInterrupt:
+        print("\nlrfinder: interrupted", file=sys.stderr)
+        return 130
+    finally:
+        flush()
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lrfinder",
-        description="Finds a learning rate for a PyTorch model by a range test.",
+        description="Finds a learning rate for a PyTorch model with a range test.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"lrfinder {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (demo, run, plot, schedule):
+    for command in (demo, run, plot):
         command.add_parser(commands)
     return parser

@@ -9,21 +9,11 @@ from typing import Any
 
 import torch
 
-from lrfinder.cli.errors import extra_needed
-from lrfinder.cli.options import add_sweep_options
-from lrfinder.cli.report import sweep_and_report
+from lrfinder._errors import missing_extra
+from lrfinder._finder import LRFinder
+from lrfinder.cli._sweep import add_options, check_options, sweep
+from lrfinder.cli.demo_task import DATASETS, OPTIMIZERS, Task, build
 
-# A linear sweep spends its steps at the upper end, which has to lie near where training fails.
-_LINEAR_END = {"sgd": 1.0}
-_LINEAR_END_OF_OTHERS = 0.1
-# Spelled here a second time because the task itself needs packages that `--help` does without.
-_DATASETS = ("digits", "mnist", "fashion-mnist", "cifar10")
-_OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
-
-_DESCRIPTION = """\
-Runs a range test for a small convolutional network on scikit-learn's handwritten digits, prints
-the suggested learning rate, and writes the curve to lr_finder.png and lr_finder.json.
-"""
 _EXAMPLES = """\
 examples:
   lrfinder demo
@@ -38,24 +28,26 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "demo",
         help="find a learning rate for a small network on real images",
-        description=_DESCRIPTION,
+        description="Runs a range test for a small convolutional network on the handwritten "
+        "digits of scikit-learn, prints the suggested learning rate, and writes the curve to "
+        "lr_finder.png and lr_finder.json.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--dataset",
-        choices=_DATASETS,
+        choices=DATASETS,
         default="digits",
         help="images to train on; all but digits are downloaded into data/ (default: digits)",
     )
     parser.add_argument(
         "--optimizer",
-        choices=_OPTIMIZERS,
+        choices=OPTIMIZERS,
         default="sgd",
-        help="sgd has momentum 0.9, the others torch's defaults (default: sgd)",
+        help="sgd uses momentum 0.9, the others PyTorch's defaults (default: sgd)",
     )
-    add_sweep_options(parser, end_lr="10; with --step-mode linear 1 for sgd, 0.1 for the others")
-    parser.set_defaults(run=run, wrong_usage=parser.error)
+    add_options(parser, end_lr="10; with --step-mode linear 1 for sgd and 0.1 for the others")
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -63,25 +55,34 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises:
         MissingExtraError: if torchvision or scikit-learn is not installed.
-        DownloadError: if the images could not be fetched.
+        DownloadError: if the images cannot be downloaded.
     """
-    with extra_needed("demo", "torchvision", "sklearn"):
-        from lrfinder.cli import demo_task
     if arguments.end_lr is None:
-        linear = _LINEAR_END.get(arguments.optimizer, _LINEAR_END_OF_OTHERS)
-        arguments.end_lr = linear if arguments.step_mode == "linear" else 10.0
+        # The steps of a linear sweep lie near its end, which has to be where training fails.
+        linear_end = 1.0 if arguments.optimizer == "sgd" else 0.1
+        arguments.end_lr = linear_end if arguments.step_mode == "linear" else 10.0
+    check_options(arguments)
     with _one_thread():
-        task = demo_task.build(arguments.dataset, arguments.optimizer)
-        sweep_and_report(
-            task.model, task.optimizer, task.criterion, task.train_loader, arguments=arguments
-        )
+        task = _build(arguments)
+        finder = LRFinder(task.model, task.optimizer, task.criterion)
+        sweep(finder, task.train_loader, None, arguments)
+
+
+def _build(arguments: argparse.Namespace) -> Task:
+    try:
+        return build(arguments.dataset, arguments.optimizer)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("torchvision", "sklearn"):
+            raise
+        raise missing_extra(package, "demo") from None
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Compute on one core: the network is too small for more.
 
-    Where other processes are at work too, waiting for a second one makes a step 10 times as long.
+    If other processes are busy, waiting for a second core makes a step ten times slower.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

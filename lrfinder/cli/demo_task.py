@@ -1,4 +1,4 @@
-"""The demo's training task: small images, a small network, and the optimizer of your choice.
+"""The demo's training task: small images, a small network, and an optimizer of your choice.
 
 It needs torchvision and scikit-learn: `pip install "lrfinder[demo]"`.
 """
@@ -8,23 +8,19 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
-from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
-from torchvision import datasets  # type: ignore[import-untyped]
-from torchvision.transforms import v2  # type: ignore[import-untyped]
 
 from lrfinder._errors import InvalidInputError, LRFinderError
 
-# A server that has not answered after as many seconds is taken for absent.
+# Seconds after which a server that does not answer is given up.
 _TIMEOUT = 10.0
 
 OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
@@ -34,28 +30,23 @@ OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "adagrad": torch.optim.Adagrad,
 }
-
-_DOWNLOADS = {
-    "mnist": datasets.MNIST,
-    "fashion-mnist": datasets.FashionMNIST,
-    "cifar10": datasets.CIFAR10,
-}
-DATASETS = ("digits", *_DOWNLOADS)
+# Each with the class of torchvision that downloads it; the digits are part of scikit-learn.
+DATASETS = {"digits": "", "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
 
 
 class DownloadError(LRFinderError, RuntimeError):
-    """A data set could not be fetched; the message names the one that needs no network."""
+    """A data set could not be downloaded; the message names the one that needs no network."""
 
 
 class Task(NamedTuple):
-    """What a training script has at hand before it trains.
+    """What a training script has before it trains.
 
     Attributes:
         model: a small convolutional network.
-        optimizer: holds its parameters.
+        optimizer: holds the model's parameters.
         criterion: cross entropy.
         train_loader: batches of images `(64, channels, height, width)` and labels `(64,)`.
-        val_loader: the same from images that training never sees, in batches of 500.
+        val_loader: the same for images that are not trained on, in batches of 500.
     """
 
     model: nn.Module
@@ -66,14 +57,17 @@ class Task(NamedTuple):
 
 
 class Digits(Dataset[tuple[Any, int]]):
-    """scikit-learn's 1797 handwritten digits as images; they ship with it.
+    """The 1797 handwritten digits of scikit-learn as images.
 
     Args:
-        train: the first 1437 images; False for the last 360, which other people wrote.
+        train: the first 1437 images; False for the last 360, written by other people.
         transform: applied to each image, a PIL image of 8 x 8 grey pixels.
     """
 
-    def __init__(self, *, train: bool, transform: Callable[[Image.Image], Any]) -> None:
+    def __init__(self, *, train: bool, transform: Callable[[Any], Any]) -> None:
+        from PIL import Image
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+
         digits = load_digits()
         part = slice(0, 1437) if train else slice(1437, None)
         pixels = np.round(digits.images[part] * (255 / 16)).astype(np.uint8)
@@ -94,22 +88,22 @@ def build(
     """Return the demo's task; the same seed gives the same weights and batches.
 
     Args:
-        dataset: one of `DATASETS`. All but `"digits"` are downloaded at the first use.
-        optimizer: one of `OPTIMIZERS`, at its default learning rate.
+        dataset: one of `DATASETS`. All but `"digits"` are downloaded when first used.
+        optimizer: one of `OPTIMIZERS`, with its default learning rate.
         root: directory of downloaded data.
         seed: seeds torch's global generator.
 
     Raises:
         InvalidInputError: if there is no such data set or optimizer.
-        DownloadError: if the data set could not be fetched.
+        DownloadError: if the data set cannot be downloaded.
     """
     for name, known in ((dataset, DATASETS), (optimizer, OPTIMIZERS)):
         if name not in known:
             raise InvalidInputError(f"expected one of {', '.join(known)}, got {name!r}")
     torch.manual_seed(seed)
-    train = _images(dataset, root, train=True)
-    val = _images(dataset, root, train=False)
-    model = small_network(channels=3 if dataset == "cifar10" else 1)
+    channels = 3 if dataset == "cifar10" else 1
+    train, val = (_images(dataset, root, channels, train=part) for part in (True, False))
+    model = small_network(channels)
     return Task(
         model,
         OPTIMIZERS[optimizer](model.parameters()),
@@ -120,10 +114,10 @@ def build(
 
 
 def small_network(channels: int, classes: int = 10) -> nn.Module:
-    """Return a convolutional network for images of 8 x 8 pixels or more.
+    """Return a convolutional network for images of at least 8 x 8 pixels.
 
     Args:
-        channels: of the images, 1 for grey and 3 for colour.
+        channels: channels of the images, 1 for grey and 3 for colour.
         classes: number of outputs.
     """
     return nn.Sequential(
@@ -139,39 +133,34 @@ def small_network(channels: int, classes: int = 10) -> nn.Module:
     )
 
 
-def _images(dataset: str, root: str | Path, *, train: bool) -> Dataset[Any]:
-    transform = _transform(channels=3 if dataset == "cifar10" else 1, train=train)
+def _images(dataset: str, root: str | Path, channels: int, *, train: bool) -> Dataset[Any]:
+    from torchvision.transforms import v2  # type: ignore[import-untyped]
+
+    augment = [v2.RandomAffine(degrees=10, translate=(0.1, 0.1))] if train else []
+    normalize = v2.Normalize(mean=[0.5] * channels, std=[0.5] * channels)
+    steps = [*augment, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), normalize]
     if dataset == "digits":
-        return Digits(train=train, transform=transform)
+        return Digits(train=train, transform=v2.Compose(steps))
+    return _download(dataset, root, train=train, transform=v2.Compose(steps))
+
+
+def _download(dataset: str, root: str | Path, **options: Any) -> Dataset[Any]:
+    """Return images of torchvision; without a network, give up soon and say why."""
+    from torchvision import datasets  # type: ignore[import-untyped]
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
     try:
-        with _short_patience():
-            images: Dataset[Any] = _DOWNLOADS[dataset](
-                root, train=train, download=True, transform=transform
+        with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints its failures too
+            images: Dataset[Any] = getattr(datasets, DATASETS[dataset])(
+                root, download=True, **options
             )
     except (OSError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise DownloadError(
-            f"could not fetch {dataset} into {str(root)!r} ({reason}); check the network, or take "
+            f"could not download {dataset} to {str(root)!r} ({reason}); check the network, or use "
             "--dataset digits, which needs none"
         ) from None
-    return images
-
-
-def _transform(channels: int, *, train: bool) -> Callable[[Image.Image], Any]:
-    turn = [v2.RandomAffine(degrees=10, translate=(0.1, 0.1))] if train else []
-    normalize = v2.Normalize(mean=[0.5] * channels, std=[0.5] * channels)
-    steps = [*turn, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), normalize]
-    transform: Callable[[Image.Image], Any] = v2.Compose(steps)
-    return transform
-
-
-@contextlib.contextmanager
-def _short_patience() -> Iterator[None]:
-    """Give up soon where there is no network, and keep torchvision's reports of it quiet."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
     finally:
         socket.setdefaulttimeout(before)
+    return images

@@ -1,4 +1,4 @@
-"""`lrfinder plot`: the picture of a saved result."""
+"""`lrfinder plot`: draw a saved result."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lrfinder._result import RangeTestResult
-from lrfinder.cli.errors import CommandError, UsageError
-from lrfinder.cli.report import draw
+from lrfinder.cli._output import CommandError, UsageError, any_backend, check_file, draw, say
 
 _EXAMPLES = """\
 examples:
@@ -22,7 +21,7 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "plot",
         help="draw a saved result",
-        description="Draws a result that the other commands or RangeTestResult.save wrote.",
+        description="Draws a result that another command or RangeTestResult.save has written.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -31,35 +30,37 @@ def add_parser(commands: Any) -> None:
         "--output",
         type=Path,
         metavar="FILE",
-        help="picture to write; its suffix chooses the format: png, svg, pdf and what else "
-        "matplotlib writes (default: RESULT.png)",
+        help="picture to write; its suffix chooses the format: png, svg, pdf or another that "
+        "matplotlib can write (default: RESULT.png)",
     )
-    parser.set_defaults(run=run, wrong_usage=parser.error)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command.
 
     Raises:
-        UsageError: if matplotlib does not write pictures of that suffix.
+        UsageError: if the picture has an unknown suffix, is a directory, or holds a result.
         CommandError: if a file cannot be read or written.
         ResultFileError: if the file is not a result.
     """
     output = arguments.output or arguments.result.with_suffix(".png")
+    check_file(output)
     _check_suffix(output)
     try:
         result = RangeTestResult.load(arguments.result)
     except OSError as error:
         raise CommandError(f"could not read {arguments.result}: {error.strerror}") from None
     draw(result, output)
-    print(f"Files: {output}")
+    say(f"Files: {output}")
 
 
 def _check_suffix(output: Path) -> None:
-    from matplotlib.backend_bases import FigureCanvasBase
+    with any_backend():
+        from matplotlib.backend_bases import FigureCanvasBase
 
     known = FigureCanvasBase.get_supported_filetypes()
     if output.suffix[1:].lower() not in known:
         raise UsageError(
-            f"expected a suffix out of {', '.join(sorted(known))}, got {str(output)!r}"
+            f"the picture {output} must end in one of {', '.join(sorted(known))}, after a dot"
         )

@@ -1,25 +1,31 @@
-"""`lrfinder run`: a range test on what a function of the user's returns."""
+"""`lrfinder run`: a range test on what a function of the user returns."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import importlib
+import importlib.util
+import inspect
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
-from lrfinder.cli.load import load_function
-from lrfinder.cli.options import add_sweep_options
-from lrfinder.cli.report import sweep_and_report
+from lrfinder._finder import LRFinder
+from lrfinder.cli._output import UsageError
+from lrfinder.cli._sweep import add_options, check_options, sweep
 
 _DESCRIPTION = """\
-Runs a range test on your own training task, prints the suggested learning rate, and writes the
-curve to lr_finder.png and lr_finder.json. The function takes no argument and returns what training
-begins with: model, optimizer, criterion and training loader, and a validation loader if the curve
-is to show the validation loss. With criterion None the batches are dicts and the model computes
-the loss.
+Runs a range test on your own model and data, prints the suggested learning rate, and writes the
+curve to lr_finder.png and lr_finder.json. FUNCTION takes no argument and returns model, optimizer,
+criterion and training loader, and optionally a validation loader whose loss is recorded too. If the
+criterion is None, batches are dicts and the model computes the loss.
 """
 _EXAMPLES = """\
 examples:
@@ -47,38 +53,111 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "function",
         metavar="FUNCTION",
-        help="FILE.py:FUNCTION, or package.module:function as seen from this directory",
+        help="FILE.py:FUNCTION, or package.module:function as imported from this directory",
     )
-    add_sweep_options(parser)
-    parser.set_defaults(run=run, wrong_usage=parser.error, end_lr=10.0)
+    add_options(parser)
+    parser.set_defaults(run=run, parser=parser, end_lr=10.0)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command.
 
     Raises:
-        UsageError: if there is no such function.
-        InvalidInputError: if it does not return a training task.
+        UsageError: if there is no such function, or it needs arguments.
+        InvalidInputError: if it returns something else than a training task.
     """
-    task = load_function(arguments.function)()
-    _check_task(task, arguments.function)
-    sweep_and_report(*task, arguments=arguments)
+    check_options(arguments)
+    function = load_function(arguments.function)
+    finder, *loaders = _unpack(function(), arguments.function)
+    sweep(finder, loaders[0], loaders[1] if len(loaders) > 1 else None, arguments)
 
 
-def _check_task(task: Any, function: str) -> None:
+def load_function(spec: str) -> Callable[[], Any]:
+    """Import the function that the user named; exceptions of their code are not caught.
+
+    Args:
+        spec: `FILE.py:FUNCTION`, or `package.module:function` as imported from the working
+            directory.
+
+    Raises:
+        UsageError: if there is no such file, module or function, or it needs arguments.
+    """
+    source, _, name = spec.rpartition(":")
+    if not (source and name):
+        raise UsageError(f"expected FILE.py:FUNCTION or package.module:function, got {spec!r}")
+    sys.argv[1:] = []  # a script that reads its own options must not read ours
+    module = _from_file(Path(source)) if source.endswith(".py") else _from_name(source)
+    function = getattr(module, name, None)
+    if not callable(function):
+        got = f"no {name!r}" if function is None else f"{name!r}, a {type(function).__name__}"
+        raise UsageError(f"expected a function {name!r} in {source}, got {got}")
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise UsageError(
+            f"{name} in {source} is called without arguments, but: {error}; give it defaults"
+        ) from None
+    except ValueError:
+        pass  # some functions written in C have no signature
+    found: Callable[[], Any] = function
+    return found
+
+
+def _from_file(path: Path) -> ModuleType:
+    """Import a file under its own name, able to import its neighbours."""
+    name = path.stem
+    if _is_taken(name, path):
+        name = f"_script_{name}"  # train with json.py if you like; the real json stays in place
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UsageError(f"there is no Python file {str(path)!r}")
+    _add_to_path(path.resolve().parent)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # worker processes look the user's classes up by this name
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_name(name: str) -> ModuleType:
+    _add_to_path(Path.cwd())
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UsageError(f"expected FILE.py or package.module before the colon, got {name!r}")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # a module that the user's module imports
+        raise UsageError(f"there is no module {name!r}: {error}") from None
+
+
+def _is_taken(name: str, path: Path) -> bool:
+    """Return whether another module than this file has the name."""
+    if name in sys.modules or name in sys.stdlib_module_names:
+        return True
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    return spec is not None and Path(spec.origin or "") != path.resolve()
+
+
+def _add_to_path(directory: Path) -> None:
+    """Put a directory before all installed packages, but after the standard library."""
+    library = sysconfig.get_path("stdlib")
+    standard = (library, f"{library}/lib-dynload")
+    last = max((place for place, entry in enumerate(sys.path) if entry in standard), default=-1)
+    sys.path.insert(last + 1, str(directory))
+
+
+def _unpack(task: Any, function: str) -> tuple[Any, ...]:
+    """Return the finder and the loaders of a task."""
     is_task = (
-        isinstance(task, Sequence)
+        isinstance(task, (tuple, list))
         and len(task) in (4, 5)
         and isinstance(task[0], nn.Module)
         and isinstance(task[1], Optimizer)
     )
     if not is_task:
-        got = (
-            ", ".join(type(item).__name__ for item in task)
-            if isinstance(task, tuple)
-            else type(task).__name__
-        )
+        parts = [type(part).__name__ for part in task] if isinstance(task, tuple) else []
         raise InvalidInputError(
-            f"expected {function} to return model, optimizer, criterion, train_loader and "
-            f"optionally val_loader, in this order, got {got or 'nothing'}; return them as a tuple"
+            f"{function} must return (model, optimizer, criterion, train_loader) or the same with "
+            f"a val_loader at the end, got {', '.join(parts) or type(task).__name__}"
         )
+    return LRFinder(*task[:3]), *task[3:]

@@ -9,23 +9,29 @@ trainer.run(loader, max_epochs=10)  # as if nothing had been
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from lrfinder._errors import missing_extra
+from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
+from lrfinder._result import RangeTestResult
+from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
 try:
     from ignite.engine import Engine, Events
 except ImportError as error:
     raise missing_extra("ignite", "ignite") from error
 
-# Longer than any sweep: the engine must not come to the end of an epoch within one.
+if TYPE_CHECKING:
+    from lrfinder._recommend.recommendation import Recommendation
+
+# Longer than any sweep: the engine must not reach the end of an epoch during one.
 _EPOCH_LENGTH = 10**9
 
 
@@ -38,16 +44,19 @@ def attach(
     output_transform: Callable[[Any], Any] = lambda output: output,
     **settings: Any,
 ) -> Iterator[LRFinder]:
-    """Yield a finder whose steps are iterations of an engine; put the engine back afterwards.
+    """Yield a finder whose steps are iterations of an engine; restore the engine afterwards.
 
-    The engine does its own updates, whatever they are. Handlers that it already has run as well:
-    attach checkpoints and loggers after the range test.
+    The engine does its own updates. An engine that accumulates gradients runs as many iterations
+    as it needs for one optimizer step. Its handlers run too: attach checkpoints and loggers after
+    the range test. A handler that sets the learning rate of `optimizer` has no effect, and one
+    that terminates the engine ends the sweep.
 
     Args:
-        trainer: between two runs; its state is put back when the block is left.
+        trainer: between two runs; its state is restored when the block ends.
         model: trained by the engine.
         optimizer: the one whose rate is swept.
-        output_transform: from the engine's output to the loss, a tensor or a number.
+        output_transform: from the engine's output to the loss, a scalar tensor or a number, or to
+            a dict that holds it as `loss`.
         **settings: as for `LRFinder`; `preserve` takes other optimizers, gradient scalers,
             schedulers and metrics that the engine changes.
 
@@ -68,30 +77,85 @@ def attach(
     """
     feed = _Feed()
 
-    def update(_: nn.Module, batch: Any) -> torch.Tensor:
+    def iterate(batch: Any) -> dict[str, Any] | None:
         feed.batch = batch
         trainer.run(feed, epoch_length=_EPOCH_LENGTH)
-        return torch.as_tensor(output_transform(trainer.state.output))
+        feed.is_terminated |= bool(trainer.should_terminate)
+        if trainer.state.output is None and trainer.should_terminate:
+            return None  # a handler terminated the engine before the update: it runs again
+        return _loss(output_transform(trainer.state.output))
 
-    before = {k: dict(v) if isinstance(v, dict) else v for k, v in vars(trainer.state).items()}
-    trainer.state.max_epochs = None  # a training that has ended begins anew
+    def update_step(_: nn.Module, update: Update) -> dict[str, Any]:
+        return mean(run_update(optimizer, update, iterate))
+
+    engine = dict(vars(trainer))
+    state = {k: dict(v) if isinstance(v, dict) else v for k, v in vars(trainer.state).items()}
+    trainer.state.max_epochs = None  # a training that has ended begins again
     pause = trainer.add_event_handler(Events.ITERATION_COMPLETED, trainer.interrupt)
     try:
-        yield LRFinder(model, optimizer, update_step=update, **settings)
+        yield _EngineFinder(feed, model, optimizer, update_step=update_step, **settings)
     finally:
         pause.remove()
-        if feed.batch is not None:  # the paused run must come to an end
-            trainer.terminate(skip_completed=True)
-            trainer.run()
-        vars(trainer.state).clear()
-        vars(trainer.state).update(before)
+        try:
+            paused = trainer._internal_run_generator
+            if paused is not None and paused.gi_frame is not None:
+                trainer.terminate(skip_completed=True)
+                trainer.run()  # to its end
+        finally:
+            vars(trainer).update(engine)
+            vars(trainer.state).clear()
+            vars(trainer.state).update(state)
+
+
+class _EngineFinder(LRFinder):
+    """Gives the engine as many batches as it needs for a step, and ends when it is terminated."""
+
+    def __init__(self, feed: _Feed, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._feed = feed
+
+    def range_test(
+        self,
+        train_loader: Iterable[Any],
+        *arguments: Any,
+        on_step: Callable[[float, float, int], Any] | None = None,
+        **options: Any,
+    ) -> RangeTestResult:
+        def ends(lr: float, loss: float, step: int) -> bool:
+            asked = on_step is not None and on_step(lr, loss, step)
+            # A loss that is not finite ends the sweep too, with that as its reason.
+            return bool(asked or (self._feed.is_terminated and math.isfinite(loss)))
+
+        self._feed.is_terminated = False
+        return super().range_test(Updates(train_loader), *arguments, on_step=ends, **options)
+
+    def recommend(self, train_loader: Iterable[Any], **options: Any) -> Recommendation:
+        return super().recommend(Updates(train_loader), **options)
 
 
 class _Feed:
-    """Gives the batch of the present step whenever it is asked."""
+    """Gives the batch of the present iteration whenever it is asked.
+
+    Attributes:
+        batch: of the present iteration.
+        is_terminated: a handler has terminated the engine since the sweep began.
+    """
 
     batch: Any = None
+    is_terminated = False
 
     def __iter__(self) -> Iterator[Any]:
         while True:
             yield self.batch
+
+
+def _loss(output: Any) -> dict[str, Any]:
+    found = scalars(output)
+    if found is None:
+        kind = f"a {type(output).__name__}" if output is not None else "None"
+        keys = f" with the keys {list(output)}" if isinstance(output, dict) else ""
+        raise InvalidInputError(
+            f"the output of the engine is {kind}{keys}, which has no scalar loss; pass "
+            "output_transform=f with f(output) -> loss"
+        )
+    return found | {"loss": torch.as_tensor(found["loss"])}

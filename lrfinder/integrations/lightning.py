@@ -8,45 +8,79 @@ trainer = Trainer(callbacks=[RangeTest(set_lr=True)])  # or at the start of it
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from itertools import count
-from typing import Any
+import copy
+import functools
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lrfinder._errors import InvalidInputError, NoResultError, missing_extra
+from torch.utils.data import DataLoader
+
+from lrfinder._errors import (
+    InvalidInputError,
+    NoResultError,
+    NoSuggestionError,
+    missing_extra,
+    warn,
+)
 from lrfinder._finder import LRFinder
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._sweep.batches import _own_workers
+from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
-try:
-    from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-    from lightning.pytorch.accelerators import CPUAccelerator
-    from lightning.pytorch.loggers.logger import DummyLogger
-    from lightning.pytorch.strategies import SingleDeviceStrategy
-except ImportError as error:
-    raise missing_extra("lightning", "lightning") from error
-
-_NAMES = ("lr", "learning_rate")
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 
-class RangeTest(Callback):
+def _installed() -> list[ModuleType]:
+    """Return Lightning under both of its names, whose classes are not the same."""
+    found, error = [], None
+    for name in ("lightning.pytorch", "pytorch_lightning"):
+        try:
+            found.append(import_module(name))
+        except ImportError as missing:
+            error = missing
+    if not found:
+        raise missing_extra("lightning", "lightning") from error
+    return found
+
+
+_PACKAGES = _installed()
+_parsing = import_module(f"{_PACKAGES[0].__name__}.utilities.parsing")
+_CALLBACKS = tuple(package.Callback for package in _PACKAGES)
+# These write files or draw on the screen, and have no part in a training step.
+_ONLOOKERS = tuple(
+    kind
+    for package in _PACKAGES
+    for kind in (package.callbacks.Checkpoint, package.callbacks.ProgressBar)
+)
+
+
+class RangeTest(*_CALLBACKS):  # type: ignore[misc]
     """Runs a range test at the start of `Trainer.fit`, and leaves the training as it was.
 
-    Batches go through the module's transfer hooks, precision and strategy, gradients through
-    accumulation and `configure_gradient_clipping`. Meanwhile `log` writes nothing, and callbacks
-    and loggers are not called. A training that is resumed from a checkpoint is left alone.
+    Each step runs as in training: with the transfer, precision and strategy, the accumulation and
+    clipping, and the hooks of the module and of the other callbacks for batches, backward and
+    optimizer steps. Checkpoints, progress bars and loggers are not called, and `log` writes
+    nothing. A training that is resumed from a checkpoint is left alone. List this callback last:
+    those after it have not started yet.
 
     Args:
-        optimizer: index of the optimizer whose rate is swept, where a module has several.
+        optimizer: index of the optimizer whose rate is swept, if a module has several.
         monitor: name of the value that the module logs as the loss to watch; None for the loss
             that its `training_step` returns.
-        set_lr: write the suggestion to the module's `lr` or `learning_rate`, and configure its
-            optimizers and schedulers anew with it.
-        **options: as for `LRFinder.range_test`.
+        set_lr: write the suggestion to the module's learning rate, and configure its optimizers
+            and schedulers again with it. If there is no suggestion, a warning says why and the
+            training goes on with the old rate.
+        attr_name: name of the learning rate in the module, its `hparams` or its data module; empty
+            for `lr` or `learning_rate`.
+        **options: as for `LRFinder.range_test`; accumulation is that of the trainer.
 
     Attributes:
-        result: the last range test; reading it before any raises `NoResultError`.
+        result: the last range test; reading it before the first raises `NoResultError`.
     """
 
     def __init__(
@@ -55,31 +89,33 @@ class RangeTest(Callback):
         optimizer: int = 0,
         monitor: str | None = None,
         set_lr: bool = False,
+        attr_name: str = "",
         **options: Any,
     ) -> None:
         super().__init__()
         self._optimizer = optimizer
         self._monitor = monitor
         self._set_lr = set_lr
+        self._attr_name = attr_name
         self._options = options
         self._result: RangeTestResult | None = None
 
     @property
     def result(self) -> RangeTestResult:
-        """The last range test; raises `NoResultError` before any."""
+        """The last range test; raises `NoResultError` before the first."""
         if self._result is None:
-            raise NoResultError("expected a range test first, got none; call trainer.fit(module)")
+            raise NoResultError("there is no range test yet; call trainer.fit(module) first")
         return self._result
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sweep, once optimizers and data are there and before the first batch."""
+        """Sweep when optimizers and data are ready, before the first batch."""
         if trainer.ckpt_path is not None:
             return
-        if self._set_lr:
-            _holders(pl_module)  # a module without a rate is told before the sweep
-        self._result = _sweep(trainer, pl_module, self._optimizer, self._monitor, self._options)
-        if self._set_lr:
-            _set_lr(pl_module, self._result.suggest().lr)
+        if self._set_lr:  # a module without a rate is an error before the sweep
+            _name_of_lr(pl_module, self._attr_name)
+        with _finder(trainer, pl_module, self._optimizer, self._monitor) as (finder, loader):
+            self._result = finder.range_test(loader, **self._options)
+        if self._set_lr and _set_lr(pl_module, self._attr_name, self._result):
             trainer.strategy.setup_optimizers(trainer)
 
 
@@ -89,137 +125,188 @@ def range_test(
     train_dataloaders: Iterable[Any] | None = None,
     *,
     datamodule: LightningDataModule | None = None,
-    optimizer: int = 0,
-    monitor: str | None = None,
     set_lr: bool = False,
+    attr_name: str = "",
     **options: Any,
 ) -> RangeTestResult:
-    """Run a range test as `trainer` would train, without touching it.
+    """Run a range test as `trainer` would train, without changing it.
 
-    A second trainer of the same device, precision, accumulation and clipping, without loggers and
-    callbacks, takes its place.
+    A second trainer with the same settings for a training step, the same callbacks but without
+    loggers, takes its place.
 
     Args:
-        trainer: of a single device; with several, give it a `RangeTest` callback instead.
-        module: put back as it was, apart from its rate where `set_lr` says so.
+        trainer: on a single device; with several, give it a `RangeTest` callback instead.
+        module: restored afterwards, apart from its rate if `set_lr` is true.
         train_dataloaders: as for `Trainer.fit`.
         datamodule: as for `Trainer.fit`.
-        optimizer: index of the optimizer whose rate is swept, where the module has several.
-        monitor: name of the value that the module logs as the loss to watch; None for the loss
-            that its `training_step` returns.
-        set_lr: write the suggestion to the module's `lr` or `learning_rate`.
-        **options: as for `LRFinder.range_test`.
+        set_lr: write the suggestion to the module's learning rate. If there is no suggestion, a
+            warning says why and the rate stays.
+        attr_name: as for `RangeTest`.
+        **options: as for `RangeTest`.
 
     Raises:
-        InvalidInputError: if the trainer has several devices, or `set_lr` finds no rate to set.
-        NoSuggestionError: if `set_lr` is asked for and the curve names no rate.
+        InvalidInputError: if the trainer uses several devices, or `set_lr` finds no rate to set.
     """
     if set_lr:
-        _holders(module)
-    test = RangeTest(optimizer=optimizer, monitor=monitor, **options)
-    stand_in = _stand_in(trainer, test)
-    with _attached(module, datamodule), preserve_state(module):
-        stand_in.fit(module, train_dataloaders, datamodule=datamodule)
+        _name_of_lr(module, attr_name)
+    test = RangeTest(**options)
+    _run_alone(trainer, test, module, train_dataloaders, datamodule)
     if set_lr:
-        _set_lr(module, test.result.suggest().lr)
+        _set_lr(module, attr_name, test.result)
     return test.result
 
 
-class _Stop(Callback):
-    """Ends a training before its first batch."""
+def _run_alone(
+    trainer: Trainer,
+    test: Any,
+    module: LightningModule,
+    train_dataloaders: Iterable[Any] | None,
+    datamodule: LightningDataModule | None,
+) -> None:
+    """Run a callback as at the start of a training that ends before its first batch."""
+    others = _participants(trainer)
+    stand_in = _stand_in(trainer, [*others, test])
+    with _attached(module, datamodule), preserve_state(module, *map(vars, others)):
+        stand_in.fit(module, train_dataloaders, datamodule=datamodule)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Ask the trainer to stop."""
-        trainer.should_stop = True
 
-
-def _stand_in(trainer: Trainer, test: RangeTest) -> Trainer:
-    if not isinstance(trainer.strategy, SingleDeviceStrategy):
+def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
+    package = next(package for package in _PACKAGES if isinstance(trainer, package.Trainer))
+    if not isinstance(trainer.strategy, package.strategies.SingleDeviceStrategy):
         raise InvalidInputError(
-            f"expected a trainer of a single device, got {type(trainer.strategy).__name__}; use "
+            f"the trainer uses {type(trainer.strategy).__name__}, not a single device; use "
             "Trainer(callbacks=[RangeTest()]), which sweeps in the processes of the training"
         )
-    on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
-    return Trainer(
+
+    class Stop(package.Callback):  # type: ignore[name-defined]
+        """Ends the training, unseen by the other callbacks."""
+
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+            trainer.should_stop = True
+            trainer.callbacks = []
+
+    on_cpu = isinstance(trainer.accelerator, package.accelerators.CPUAccelerator)
+    stand_in: Trainer = package.Trainer(
         accelerator=trainer.accelerator,
         devices=1 if on_cpu else trainer.device_ids,
         precision=trainer.precision,
         accumulate_grad_batches=trainer.accumulate_grad_batches,
         gradient_clip_val=trainer.gradient_clip_val,
         gradient_clip_algorithm=trainer.gradient_clip_algorithm,
-        callbacks=[test, _Stop()],
+        limit_train_batches=trainer.limit_train_batches,
+        overfit_batches=trainer.overfit_batches,
+        callbacks=[*callbacks, Stop()],
         max_epochs=1,
         limit_val_batches=0,
-        logger=_silent(trainer.loggers),
+        logger=_silent(trainer),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-
-
-def _sweep(
-    trainer: Trainer,
-    module: LightningModule,
-    optimizer: int,
-    monitor: str | None,
-    options: dict[str, Any],
-) -> RangeTestResult:
-    schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
-    preserve = [*trainer.optimizers, *schedulers]
-    with _quiet(trainer, module) as logged:
-        step = _step(trainer, logged, monitor)
-        swept = trainer.optimizers[optimizer]
-        if not module.automatic_optimization:
-            finder = LRFinder(module, swept, update_step=step, preserve=preserve)
-            return finder.range_test(trainer.train_dataloader, **options)
-        finder = LRFinder(
-            module,
-            swept,
-            training_step=step,
-            scaler=getattr(trainer.precision_plugin, "scaler", None),
-            clip_grad=lambda _: module.configure_gradient_clipping(
-                swept, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-            ),
-            preserve=preserve,
-        )
-        accumulation = {"accumulation_steps": trainer.accumulate_grad_batches}
-        return finder.range_test(trainer.train_dataloader, **(accumulation | options))
-
-
-def _step(
-    trainer: Trainer, logged: dict[str, Any], monitor: str | None
-) -> Callable[[LightningModule, Any], Any]:
-    """Return the way of a batch through the module's hooks to what `training_step` returns."""
-    batches = count()
-
-    def step(module: LightningModule, batch: Any) -> Any:
-        logged.clear()
-        batch = trainer.precision_plugin.convert_input(batch)
-        for owner in (trainer.datamodule, module):
-            batch = batch if owner is None else owner.on_before_batch_transfer(batch, 0)
-        batch = trainer.strategy.batch_to_device(batch)
-        takes_index = len(inspect.signature(module.training_step).parameters) > 1
-        arguments = (batch, next(batches)) if takes_index else (batch,)
-        returned = trainer.strategy.training_step(*arguments)
-        return returned if monitor is None else _named(logged, monitor)
-
-    return step
-
-
-def _named(logged: dict[str, Any], monitor: str) -> Any:
-    if monitor not in logged:
-        raise InvalidInputError(
-            f"expected training_step to log {monitor!r}, got {sorted(logged)}; pass the name of a "
-            "loss that it logs at every step"
-        )
-    return logged[monitor]
+    return stand_in
 
 
 @contextmanager
-def _quiet(trainer: Trainer, module: LightningModule) -> Iterator[dict[str, Any]]:
-    """Keep what the module logs from callbacks and loggers; yields the values of a step."""
+def _finder(
+    trainer: Trainer, module: LightningModule, optimizer: int, monitor: str | None
+) -> Iterator[tuple[LRFinder, Updates]]:
+    """Yield the finder and the data of a trainer that is about to train."""
+    loop = trainer.fit_loop.epoch_loop
+    combined = trainer.fit_loop._combined_loader
+    progress = (
+        loop.batch_progress,
+        loop.automatic_optimization.optim_progress,
+        loop.manual_optimization.optim_step_progress,
+    )
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    preserve = [
+        *trainer.optimizers,
+        *(config.scheduler for config in trainer.lr_scheduler_configs),
+        *progress,
+        *([] if scaler is None else [scaler]),
+        *(loader for loader in combined.flattened if isinstance(loader, DataLoader)),
+        vars(trainer._logger_connector),
+        *map(vars, _participants(trainer)),
+    ]
+    swept = trainer.optimizers[optimizer]
+    with _recorded(trainer, module, monitor) as record:
+
+        def iterate(batch: _MicroBatch) -> dict[str, Any] | None:
+            record.clear()
+            loop.batch_progress.current.reset()
+            loop.batch_progress.current.ready = batch.number
+            try:
+                loop.advance(_Fetcher(batch))
+            except StopIteration:  # the module's on_train_batch_start returned -1
+                return None
+            return record.get("output")
+
+        def update_step(_: Any, update: Update) -> dict[str, Any]:
+            return mean(run_update(swept, update, iterate))
+
+        finder = LRFinder(module, swept, update_step=update_step, preserve=preserve)
+        yield finder, Updates(combined, functools.partial(_portions, trainer))
+
+
+class _MicroBatch(NamedTuple):
+    """One batch of Lightning's loop.
+
+    Attributes:
+        batch: what the loaders yield.
+        number: its place in the epoch, from 0.
+        is_last: it is the last one of the epoch.
+    """
+
+    batch: Any
+    number: int
+    is_last: bool
+
+
+class _Fetcher:
+    """Hands one batch to Lightning's loop, in the way of its own data fetchers."""
+
+    def __init__(self, batch: _MicroBatch) -> None:
+        self._batch = batch
+        self.done = batch.is_last
+
+    def __next__(self) -> tuple[Any, int, int]:
+        return self._batch.batch, self._batch.number, 0
+
+
+def _portions(trainer: Trainer, combined: Any) -> Iterator[list[_MicroBatch]]:
+    """Yield the batches of an epoch, as many at a time as one optimizer step takes."""
+    loader = copy.copy(combined)  # the trainer has begun to iterate its own
+    loader.flattened = [_own_workers(part) for part in combined.flattened]
+    portion: list[_MicroBatch] = []
+    for index, (batch, *_) in enumerate(loader):
+        is_last = index + 1 == trainer.num_training_batches
+        portion.append(_MicroBatch(batch, index, is_last))
+        if is_last or len(portion) == trainer.accumulate_grad_batches:
+            yield portion
+            portion = []
+        if is_last:  # of the trainer's limit, which may end before the data
+            return
+    if portion:
+        yield [*portion[:-1], portion[-1]._replace(is_last=True)]
+
+
+@contextmanager
+def _recorded(
+    trainer: Trainer, module: LightningModule, monitor: str | None
+) -> Iterator[dict[str, Any]]:
+    """Run training steps without a trace; yields a dict with the `output` of the last one."""
+    record: dict[str, Any] = {}
     logged: dict[str, Any] = {}
-    callbacks, loggers = trainer.callbacks, trainer.loggers
+    own_step = module.training_step
+
+    @functools.wraps(own_step)
+    def training_step(*arguments: Any, **keywords: Any) -> Any:
+        logged.clear()
+        returned = own_step(*arguments, **keywords)
+        output = _output(module, returned, logged, monitor)
+        if output is not None:
+            record.setdefault("output", output)  # a closure may be called several times in a step
+        return returned
 
     def log_dict(values: Any, *_: Any, **__: Any) -> None:
         logged.update(values)
@@ -227,23 +314,71 @@ def _quiet(trainer: Trainer, module: LightningModule) -> Iterator[dict[str, Any]
     def log(name: str, value: Any, *_: Any, **__: Any) -> None:
         logged[name] = value
 
-    trainer.callbacks, trainer.loggers = [], _silent(loggers)
-    module.log, module.log_dict = log, log_dict
+    with ExitStack() as stack:
+        for holder, name, value in (
+            (module, "training_step", training_step),
+            (module, "log", log),
+            (module, "log_dict", log_dict),
+            (trainer.fit_loop.epoch_loop, "update_lr_schedulers", lambda *_, **__: None),
+            (trainer, "callbacks", _participants(trainer)),
+            (trainer, "loggers", _silent(trainer)),
+            (trainer, "should_stop", trainer.should_stop),
+        ):
+            stack.enter_context(_replaced(holder, name, value))
+        yield record
+
+
+def _output(
+    module: LightningModule, returned: Any, logged: dict[str, Any], monitor: str | None
+) -> dict[str, Any] | None:
+    """Return the loss of a batch, and what was returned beside it; None if it is skipped."""
+    if returned is None and module.automatic_optimization:
+        return None
+    if monitor is not None and monitor not in logged:
+        raise InvalidInputError(
+            f"training_step does not log {monitor!r}, only {sorted(logged)}; pass the name of a "
+            "loss that it logs at every step as monitor"
+        )
+    output = scalars(returned if monitor is None else logged[monitor])
+    if output is None:
+        raise InvalidInputError(
+            f"training_step of {type(module).__name__} does not return a scalar loss but "
+            f"{type(returned).__name__}; pass the name of a loss that it logs as monitor: "
+            f"{sorted(logged)}"
+        )
+    return output
+
+
+@contextmanager
+def _replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
+    """Replace an attribute for a while."""
+    is_own = name in vars(holder) or isinstance(getattr(type(holder), name, None), property)
+    before = getattr(holder, name)
+    setattr(holder, name, value)
     try:
-        yield logged
+        yield
     finally:
-        del module.log, module.log_dict
-        trainer.callbacks, trainer.loggers = callbacks, loggers
+        if is_own:
+            setattr(holder, name, before)
+        else:
+            delattr(holder, name)
 
 
-def _silent(loggers: list[Any]) -> list[Any]:
-    """Return as many loggers that take everything and write nothing."""
-    return [DummyLogger() for _ in loggers]
+def _participants(trainer: Trainer) -> list[Any]:
+    """Return the callbacks that may have a part in a training step."""
+    onlookers = (*_ONLOOKERS, RangeTest)
+    return [callback for callback in trainer.callbacks if not isinstance(callback, onlookers)]
+
+
+def _silent(trainer: Trainer) -> list[Any]:
+    """Return as many loggers as the trainer has, which take everything and write nothing."""
+    package = next(package for package in _PACKAGES if isinstance(trainer, package.Trainer))
+    return [package.loggers.logger.DummyLogger() for _ in trainer.loggers]
 
 
 @contextmanager
 def _attached(module: LightningModule, datamodule: LightningDataModule | None) -> Iterator[None]:
-    """Attach module and data to their own trainer again."""
+    """Attach module and data to their own trainer again afterwards."""
     before = [(part, _trainer_of(part)) for part in (module, datamodule) if part is not None]
     try:
         yield
@@ -255,23 +390,28 @@ def _attached(module: LightningModule, datamodule: LightningDataModule | None) -
 def _trainer_of(part: LightningModule | LightningDataModule) -> Trainer | None:
     try:
         return part.trainer
-    except RuntimeError:  # a module says so where it has none
+    except RuntimeError:  # raised by a module that has none
         return None
 
 
-def _holders(module: LightningModule) -> tuple[str, list[Any]]:
-    """Return the name of the module's rate, and what holds it: itself, its hyper-parameters."""
-    for name in _NAMES:
-        holders = [holder for holder in (module, module.hparams) if hasattr(holder, name)]
-        if holders:
-            return name, holders
+def _name_of_lr(module: LightningModule, attr_name: str) -> str:
+    """Return the name under which the module, its hyper-parameters or its data hold the rate."""
+    names = (attr_name,) if attr_name else ("lr", "learning_rate")
+    for name in names:
+        if _parsing.lightning_hasattr(module, name):
+            return name
     raise InvalidInputError(
-        f"expected {type(module).__name__} to have an attribute lr or learning_rate, got none; "
-        "let configure_optimizers read its rate from one"
+        f"{type(module).__name__} and its hparams have no attribute {' or '.join(names)} to set; "
+        "let configure_optimizers read its rate from one, and pass its name as attr_name"
     )
 
 
-def _set_lr(module: LightningModule, lr: float) -> None:
-    name, holders = _holders(module)
-    for holder in holders:
-        setattr(holder, name, lr)
+def _set_lr(module: LightningModule, attr_name: str, result: RangeTestResult) -> bool:
+    """Write the suggestion to the module; warn and return False if there is none."""
+    try:
+        lr = result.suggest().lr
+    except NoSuggestionError as error:
+        warn(f"the learning rate was not changed, because the range test names none: {error}")
+        return False
+    _parsing.lightning_setattr(module, _name_of_lr(module, attr_name), lr)
+    return True

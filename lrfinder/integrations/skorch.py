@@ -8,7 +8,11 @@ net.fit(X, y)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from torch.optim import Optimizer
 
 from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
@@ -36,15 +40,25 @@ def range_test(
     Each step is the net's `train_step`, with the `on_grad_computed` of its callbacks.
 
     Args:
-        net: one that is not initialized yet is tested on an initialized copy.
+        net: if it is not initialized yet, an initialized copy is tested.
         X: inputs, as for `fit`.
         y: targets, as for `fit`.
         set_lr: set the net's `lr` to the suggestion.
         **options: as for `LRFinder.range_test`.
 
     Raises:
-        NoSuggestionError: if `set_lr` is asked for and the curve names no rate.
+        NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
+    with _finder(net, X, y) as (finder, loader):
+        result = finder.range_test(loader, **options)
+    if set_lr:
+        _set_lr(net, finder.optimizer, result.suggest().lr)
+    return result
+
+
+@contextmanager
+def _finder(net: NeuralNet, X: Any, y: Any) -> Iterator[tuple[LRFinder, Any]]:  # noqa: N803
+    """Yield the finder and the data of a net, which is left as it was."""
     with preserve_state():  # a copy draws its weights, and a split its samples
         tested = net if net.initialized_ else clone(net).initialize()
         data, _ = tested.get_split_datasets(X, y)
@@ -54,8 +68,9 @@ def range_test(
             update_step=lambda _, batch: tested.train_step(batch)["loss"],
             preserve=[tested.criterion_],
         )
-        result = finder.range_test(tested.get_iterator(data, training=True), **options)
-    if set_lr:
-        # The net's rate is that of the largest group only where no other one is set for it.
-        net.set_params(lr=net.lr * result.suggest().lr / max(learning_rates(tested.optimizer_)))
-    return result
+        yield finder, tested.get_iterator(data, training=True)
+
+
+def _set_lr(net: NeuralNet, tested: Optimizer, lr: float) -> None:
+    # The net's rate is that of the largest group unless a group has one of its own.
+    net.set_params(lr=net.lr * lr / max(learning_rates(tested)))

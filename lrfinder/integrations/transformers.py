@@ -9,17 +9,21 @@ trainer.train()
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._sweep.batch import batch_size
 from lrfinder._sweep.param_groups import learning_rates
+from lrfinder.suggestion import Suggestion
 
 try:
     from transformers import Trainer
@@ -36,58 +40,61 @@ def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Ran
 
     Args:
         trainer: of a single process.
-        set_lr: write the suggestion to `trainer.args.learning_rate`, and to the optimizer where
-            the trainer has one already.
+        set_lr: write the suggestion to `trainer.args.learning_rate`, and to the optimizer if the
+            trainer has one already.
         **options: as for `LRFinder.range_test`.
 
     Raises:
         InvalidInputError: if the trainer trains in several processes, or shards its model.
-        NoSuggestionError: if `set_lr` is asked for and the curve names no rate.
+        NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
-    _check(trainer)
-    own = trainer.optimizer
-    try:
-        with preserve_state(trainer.model):
-            optimizer = trainer.create_optimizer()
-            largest = max(learning_rates(optimizer))
-            result = _sweep(trainer, optimizer, options)
-    finally:
-        trainer.optimizer = own
+    with _finder(trainer) as (finder, loader, accumulation):
+        result = finder.range_test(loader, **(accumulation | options))
     if set_lr:
-        suggestion = result.suggest()
-        # The rate of the arguments is that of the largest group only where no code scales it.
-        trainer.args.learning_rate *= suggestion.lr / largest
-        if own is not None:
-            suggestion.apply(own)
+        _set_lr(trainer, finder.optimizer, result.suggest())
     return result
+
+
+def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None:
+    """Write a rate to the arguments, and to the trainer's optimizer if it has one already."""
+    # The rate of the arguments is that of the largest group unless the user's code scales it.
+    trainer.args.learning_rate *= suggestion.lr / max(learning_rates(tested))
+    if trainer.optimizer is not None:
+        suggestion.apply(trainer.optimizer)
 
 
 def _check(trainer: Trainer) -> None:
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     if trainer.args.world_size > 1 or sharded:
         raise InvalidInputError(
-            f"expected a trainer of a single process, got {trainer.args.world_size} processes"
-            f"{' with a sharded model' if sharded else ''}; run the range test by itself in one "
-            "process, with a per-device batch size as large as the batch of all of them"
+            f"the trainer uses {trainer.args.world_size} processes"
+            f"{' and a sharded model' if sharded else ''}; run the range test in a single process, "
+            "with a per-device batch size as large as the batch of all of them"
         )
 
 
-def _sweep(
-    trainer: Trainer, optimizer: torch.optim.Optimizer, options: dict[str, Any]
-) -> RangeTestResult:
-    finder = LRFinder(
-        trainer.model,
-        optimizer,
-        training_step=_step(trainer),
-        scaler=trainer.accelerator.scaler,
-        clip_grad=trainer.args.max_grad_norm or None,
-    )
-    loader = trainer.get_train_dataloader()
-    accumulation = {"accumulation_steps": trainer.args.gradient_accumulation_steps}
+@contextmanager
+def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches, dict[str, int]]]:
+    """Yield the finder, the data and the accumulation of a trainer, which is left as it was."""
+    _check(trainer)
+    own = trainer.optimizer
+    loader: Any = None
     try:
-        return finder.range_test(_MicroBatches(trainer, loader), **(accumulation | options))
+        with preserve_state(trainer.model):
+            optimizer = trainer.create_optimizer()
+            loader = trainer.get_train_dataloader()
+            finder = LRFinder(
+                trainer.model,
+                optimizer,
+                training_step=_step(trainer),
+                scaler=trainer.accelerator.scaler,
+                clip_grad=trainer.args.max_grad_norm or None,
+            )
+            accumulation = {"accumulation_steps": trainer.args.gradient_accumulation_steps}
+            yield finder, _MicroBatches(trainer, loader), accumulation
     finally:
-        if hasattr(loader, "end"):  # accelerate counts a loader that was left midway as in use
+        trainer.optimizer = own
+        if hasattr(loader, "end"):  # Accelerate takes a loader that was left midway for one in use
             loader.end()
 
 
@@ -103,6 +110,11 @@ class _MicroBatch:
     inputs: Any
     items: Any
 
+    @property
+    def batch_size(self) -> int | None:
+        """Number of samples; None if the inputs do not tell."""
+        return batch_size(self.inputs)
+
     def to(self, device: torch.device) -> _MicroBatch:
         """Move what can be moved to a device."""
         moved = {k: v.to(device) if hasattr(v, "to") else v for k, v in self.inputs.items()}
@@ -110,19 +122,20 @@ class _MicroBatch:
 
 
 class _MicroBatches:
-    """The batches of a loader, without an end, each with the number of targets in its update.
+    """The data of a loader, without end, each batch with the number of targets in its update.
 
     Args:
         trainer: counts the targets.
-        loader: is started again when it ends.
+        loader: iterated again whenever it ends.
     """
 
-    def __init__(self, trainer: Trainer, loader: Iterable[Any]) -> None:
+    def __init__(self, trainer: Trainer, loader: Any) -> None:
         self._trainer = trainer
-        self._loader = loader
+        # The snapshot looks for the wrapped loader under this name, which is Accelerate's.
+        self.base_dataloader = loader
 
     def __iter__(self) -> Iterator[_MicroBatch]:
-        args, batches = self._trainer.args, _endless(self._loader)
+        args, batches = self._trainer.args, _endless(self.base_dataloader)
         while True:
             samples, items = self._trainer.get_batch_samples(
                 batches, args.gradient_accumulation_steps, args.device
@@ -145,14 +158,14 @@ def _step(trainer: Trainer) -> Callable[[nn.Module, _MicroBatch], Any]:
     def step(model: nn.Module, batch: _MicroBatch) -> Any:
         with trainer.compute_loss_context_manager(), trainer.accelerator.autocast():
             loss = trainer.compute_loss(model, batch.inputs, num_items_in_batch=batch.items)
-        # A loss over the targets of the update is a part of their sum, where we take a mean.
+        # Divided by all targets of the update, it is a part of the loss: we take the mean of parts.
         return loss * trainer.args.gradient_accumulation_steps if _is_part(trainer, batch) else loss
 
     return step
 
 
 def _is_part(trainer: Trainer, batch: _MicroBatch) -> bool:
-    """Tell whether the loss of a micro-batch is divided by the targets of the whole update."""
+    """Return whether the loss of a micro-batch is divided by the targets of the whole update."""
     stated = getattr(trainer, "loss_is_scaled_for_ga", None)
     if stated is not None:
         return bool(stated)

@@ -1,4 +1,4 @@
-"""From a suggestion to a schedule: one short call to a ready `torch.optim.lr_scheduler` object.
+"""From a suggested learning rate to a ready scheduler of `torch.optim.lr_scheduler`.
 
 ```python
 scheduler = cosine(optimizer, finder.suggest(), total_steps=1000)
@@ -8,55 +8,58 @@ for batch in batches:
     scheduler.step()  # once per optimizer step
 ```
 
-| schedule | number of the suggestion | class of torch |
+| schedule | takes from the suggestion | returns |
 |---|---|---|
 | `constant` | `lr`, held | `ConstantLR` |
-| `step` | `lr`, at the start | `StepLR` |
-| `multistep` | `lr`, at the start | `MultiStepLR` |
-| `exponential` | `lr`, at the start | `ExponentialLR` |
-| `multiplicative` | `lr`, at the start | `MultiplicativeLR` |
-| `lambda_` | `lr`, where the factor is 1 | `LambdaLR` |
-| `cosine` | `lr`, at the start | `CosineAnnealingLR` |
-| `cosine_warm_restarts` | `lr`, at each restart | `CosineAnnealingWarmRestarts` |
-| `polynomial` | `lr`, on the curve's step 0 | `LambdaLR` |
-| `wsd` | `lr`, in the stable phase | `LambdaLR` |
-| `reduce_on_plateau` | `lr`, until the first plateau | `ReduceLROnPlateau` |
-| `cyclic` | `min_lr` and `max_lr`, the bounds | `CyclicLR` |
-| `one_cycle` | `max_lr`, at the peak | `OneCycleLR` |
-| `warmup(then=...)` | what the schedule behind it takes | `SequentialLR` |
+| `step`, `multistep` | `lr`, the first rate | `StepLR`, `MultiStepLR` |
+| `exponential` | `lr`, the first rate | `ExponentialLR` |
+| `multiplicative` | `lr`, the first rate | `MultiplicativeLR` |
+| `lambda_` | `lr`, the rate where the factor is 1 | `LambdaLR` |
+| `cosine` | `lr`, the first rate | `CosineAnnealingLR` |
+| `cosine_warm_restarts` | `lr`, the rate at each restart | `CosineAnnealingWarmRestarts` |
+| `polynomial` | `lr`, the rate of the curve at step 0 | `LambdaLR` |
+| `wsd` | `lr`, the rate of the stable phase | `LambdaLR` |
+| `reduce_on_plateau` | `lr`, held until the first plateau | `ReduceLROnPlateau` |
+| `cyclic` | `min_lr` and `max_lr`, the two bounds | `CyclicLR` |
+| `one_cycle` | `max_lr`, the peak | `OneCycleLR` |
+| `warmup(then=...)` | what the schedule after it takes | `SequentialLR` |
 
-Three rules hold for all of them:
+Instead of a suggestion you can pass a number: it stands for the number in the table, so
+`cosine(optimizer, s)` is `cosine(optimizer, s.lr)` and `one_cycle(optimizer, s)` is
+`one_cycle(optimizer, s.max_lr)`. `suggest` sets `max_lr` to half the rate with the lowest loss of
+its sweep, but at least `lr` (with the rule "valley": to `lr`); `recommend` sets it to three times
+`lr`. Both set `min_lr` to a quarter of `max_lr`, or to `lr` if that is lower.
 
-- A size is a number of optimizer steps. The length of the training is `total_steps`, or `epochs`
-  with `steps_per_epoch`. Only `reduce_on_plateau` counts otherwise: in evaluations.
-- Parameter groups keep their ratios at every step, and a group at rate 0 stays there. A plain
-  number instead of a suggestion is the rate of the largest group; the ratios are those of the
-  optimizer's present rates. A floor `min_lr` is the largest group's too.
-- An earlier scheduler's `initial_lr` does not count, and a call that fails leaves the optimizer
-  as it was.
+What each schedule adds to the class of torch that it returns:
 
-To resume, build the same optimizer and the same schedule, then load the `state_dict` of both:
-building a schedule sets the rates to those of step 0.
+- Each parameter group gets its own rate. The ratios are those of the suggestion or, for a number,
+  of the optimizer's current rates; the number is the rate of the largest group. The ratios stay
+  the same at every step, and a group at rate 0 stays at 0.
+- Wrong arguments raise an error, and a call that raises leaves the optimizer as it was.
+- An `initial_lr` that an earlier scheduler left in the optimizer is replaced.
 
-`rates` and `plot_schedule` show what a schedule will do, on a stand-in for the optimizer.
+All lengths are in optimizer steps; only `reduce_on_plateau` counts evaluations. Arguments have
+torch's names; the length of training is always `total_steps`.
+
+To resume, build the same optimizer and the same schedule, then load the `state_dict` of both.
+
+The folder imports `suggestion` and what lies below it, and the colours of `_plotting`. Read
+`_starting_rates.py` first, then any schedule; `_plot.py` shows what a schedule will do.
 """
 
-from lrfinder.schedules._constant import constant
-from lrfinder.schedules._cosine import cosine
-from lrfinder.schedules._cosine_warm_restarts import cosine_warm_restarts
-from lrfinder.schedules._cyclic import cyclic
-from lrfinder.schedules._exponential import exponential
-from lrfinder.schedules._lambda import lambda_
-from lrfinder.schedules._multiplicative import multiplicative
-from lrfinder.schedules._multistep import multistep
-from lrfinder.schedules._one_cycle import one_cycle
-from lrfinder.schedules._plateau import reduce_on_plateau
-from lrfinder.schedules._plot import plot_schedule
-from lrfinder.schedules._polynomial import polynomial
-from lrfinder.schedules._simulate import rates
-from lrfinder.schedules._step import step
-from lrfinder.schedules._warmup import warmup
-from lrfinder.schedules._wsd import wsd
+from lrfinder.schedules._cosine import cosine, cosine_warm_restarts
+from lrfinder.schedules._cycles import cyclic, one_cycle
+from lrfinder.schedules._factors import (
+    constant,
+    exponential,
+    lambda_,
+    multiplicative,
+    multistep,
+    reduce_on_plateau,
+    step,
+)
+from lrfinder.schedules._plot import plot_schedule, rates
+from lrfinder.schedules._warmup import polynomial, warmup, wsd
 
 __all__ = [
     "constant",

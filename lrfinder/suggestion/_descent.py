@@ -23,11 +23,21 @@ Array = npt.NDArray[np.float64]
 _PEAK = 0.5
 # Fewer points than this do not show a shape.
 _FEWEST_POINTS = 5
-# Smoothing that finds the minimum: about a seventh of a decade at 12 steps per decade.
+# Smoothing that finds the minimum, in points: about a seventh of a decade at 12 steps per decade;
+# and the least share of a decade, for sweeps of thousands of steps.
 _WIDTH = 2.0
+_SHARE_OF_DECADE = 1 / 50
+# A loss this many times the fall above the level of the start has exploded; a sweep of the default
+# `diverge_th` ends after as high a rise.
+_EXPLOSION = 4.0
+# The highest of some smoothed values of noise lies about this many deviations above their mean.
+_START_SIGMAS = 3.0
 # The fall of a smoothed curve of pure noise stays below this many of the standard deviations that
 # the smoothing leaves, in 9 of 10 sweeps of 50 to 200 steps (simulated; a test repeats it).
 _SIGMAS = 6.5
+# Where the lowest point is the last one: a local line has more noise at an end, where it has
+# neighbours on one side only.
+_AT_THE_END = 1.5
 # From 10 % to 90 % of a step that a Gaussian has smoothed, in its standard deviations.
 _TEN_TO_NINETY = 2.563
 # The curve begins flat if less than this share of its fall is done in its first decade.
@@ -45,6 +55,7 @@ class Descent(NamedTuple):
         minimum: index of the lowest smoothed loss.
         top: highest smoothed loss left of the minimum.
         noise: standard deviation of the raw loss around its trend.
+        width: standard deviation of the smoothing's kernel, in points.
 
     Example:
         >>> def lowest(descent: Descent) -> float:  # what a rule looks like
@@ -58,6 +69,7 @@ class Descent(NamedTuple):
     minimum: int
     top: float
     noise: float
+    width: float
 
     @property
     def bottom(self) -> float:
@@ -75,13 +87,23 @@ class Descent(NamedTuple):
         return float(self.lr[self.minimum])
 
     @property
+    def exploded(self) -> bool:
+        """Whether the loss rose far above its start; what came after that was left out."""
+        return len(self.lr) < len(self.curve.lr) and bool(
+            np.isfinite(self.curve.loss[len(self.lr) :]).any()
+        )
+
+    @property
     def is_significant(self) -> bool:
         """Whether the fall stands above the noise and above what a float32 loss resolves."""
-        if self.minimum == 0:
-            return False
+        return self.minimum > 0 and self.fall > self._smallest_change
+
+    @property
+    def _smallest_change(self) -> float:
+        """The smallest change of the smoothed loss that is not noise."""
         level = float(np.abs(self.loss[: self.minimum + 1]).max())
-        noise = max(_SIGMAS * smoothed_noise(self.noise), RESOLUTION * level)
-        return self.fall > noise
+        sigmas = _SIGMAS * (_AT_THE_END if self.minimum > len(self.loss) - 1 - self.width else 1.0)
+        return max(sigmas * smoothed_noise(self.noise, self.width), RESOLUTION * level)
 
     @property
     def begins_flat(self) -> bool:
@@ -96,7 +118,7 @@ class Descent(NamedTuple):
     @property
     def own_points(self) -> float:
         """The same without what the smoothing adds to a fall that is shorter than its kernel."""
-        added = _TEN_TO_NINETY * _WIDTH
+        added = _TEN_TO_NINETY * self.width
         return math.sqrt(max(self.points**2 - added**2, 1.0))
 
     def last_above(self, share: float) -> int:
@@ -126,16 +148,28 @@ class Descent(NamedTuple):
             )
         if self.is_significant:
             return
+        raise NoSuggestionError(self._why_not())
+
+    def _why_not(self) -> str:
+        """Return why there is no descent, with the advice that fits the cause."""
         first, last = self.lr[0], self.lr[-1]
-        if self.minimum == 0:
-            raise NoSuggestionError(
-                f"expected a curve that falls, got one that only rises from its start at "
-                f"lr={first:.1e}; lower start_lr"
+        risen = np.flatnonzero(self.loss - self.loss[0] > self._smallest_change)
+        if not (len(risen) or self.exploded):
+            return (
+                f"the loss shows no descent, only noise: it falls by {self.fall:.2g} where its "
+                f"noise is {self.noise:.2g}, from lr={first:.1e} to {last:.1e}; raise end_lr or "
+                "num_iter, use larger batches, or pass cached_batches=1"
             )
-        raise NoSuggestionError(
-            f"expected a descent, got a fall of {self.fall:.2g} in noise of {self.noise:.2g} "
-            f"between lr={first:.1e} and {last:.1e}; raise end_lr or num_iter, use larger batches, "
-            "or pass cached_batches=1"
+        begin = self.lr[risen[0]] if len(risen) else last
+        if begin <= 10 * first:
+            return (
+                f"the loss only rises, from the first learning rates on (lr={first:.1e}); lower "
+                "start_lr, or, if something else changes the loss, such as the opponent of a GAN "
+                "or the data of a policy, read another quantity with on="
+            )
+        return (
+            f"the loss does not fall before it rises at lr={begin:.1e}; raise num_iter so that "
+            "more steps are taken below that rate, or use larger batches"
         )
 
 
@@ -158,14 +192,46 @@ def analyze_descent(curve: Curve) -> Descent:
     finite = np.flatnonzero(np.isfinite(curve.loss))
     if len(finite) < _FEWEST_POINTS:
         nothing = np.empty(0)
-        return Descent(curve, nothing, nothing, nothing, 0, math.nan, 0.0)
+        return Descent(curve, nothing, nothing, nothing, 0, math.nan, 0.0, _WIDTH)
     steps = np.arange(finite[-1] + 1)
     loss = np.interp(steps, finite, curve.loss[finite])
     raw = median_filter(loss)
-    smooth = gaussian_smooth(raw, _WIDTH)
+    end = _explosion(raw)
+    loss, raw = loss[:end], raw[:end]
+    noise, width = noise_level(loss), _width(curve)
+    start = _start_level(raw)
+    # A rise must not lean into the window of the smoothing: it counts up to twice the fall.
+    raw = np.minimum(raw, start + max(start - float(raw.min()), _START_SIGMAS * noise))
+    smooth = gaussian_smooth(raw, width)
     minimum = int(np.argmin(smooth))
-    top = float(smooth[: minimum + 1].max())
-    return Descent(curve, curve.lr[steps], raw, smooth, minimum, top, noise_level(loss))
+    # A bump before the fall is no part of it: the fall begins at the level of the start.
+    start = max(float(smooth[0]), start) + _START_SIGMAS * smoothed_noise(noise, width)
+    top = min(float(smooth[: minimum + 1].max()), start)
+    return Descent(curve, curve.lr[:end], raw, smooth, minimum, top, noise, width)
+
+
+def _explosion(raw: Array) -> int:
+    """Return the number of points before the loss first rises far above the level of its start.
+
+    Far is what ends a sweep: several times the whole fall, or the noise where there is none. What
+    comes after that is no descent, and how high the loss rises does not count.
+    """
+    start = _start_level(raw)
+    fall = start - float(raw.min())
+    far = start + _EXPLOSION * max(fall, 4 * noise_level(raw), RESOLUTION * abs(start))
+    beyond = np.flatnonzero(raw > far)
+    return max(int(beyond[0]), _FEWEST_POINTS) if len(beyond) else len(raw)
+
+
+def _start_level(raw: Array) -> float:
+    """Return the level of the loss in the first tenth of a sweep."""
+    return float(np.median(raw[: max(_FEWEST_POINTS, len(raw) // 10)]))
+
+
+def _width(curve: Curve) -> float:
+    """Return the width of the smoothing in points."""
+    decades = math.log10(curve.lr[-1] / curve.lr[0]) if curve.step_mode == "exp" else 1.0
+    return max(_WIDTH, _SHARE_OF_DECADE * len(curve.lr) / max(decades, 1.0))
 
 
 def noise_level(loss: Array) -> float:
@@ -182,6 +248,6 @@ def noise_level(loss: Array) -> float:
     return float(np.median(np.abs(second)) / median_to_sigma)
 
 
-def smoothed_noise(noise: float) -> float:
+def smoothed_noise(noise: float, width: float) -> float:
     """Return the standard deviation that the smoothing leaves of independent noise."""
-    return noise / math.sqrt(2 * math.sqrt(math.pi) * _WIDTH)
+    return noise / math.sqrt(2 * math.sqrt(math.pi) * width)

@@ -150,13 +150,13 @@ def _end_findings(descent: Descent) -> Iterator[Finding]:
         )
     if descent.curve.stop_reason is not StopReason.COMPLETED:
         return
-    if descent.minimum >= last - 1:
+    if not descent.exploded and descent.minimum >= last - 1:
         yield Finding(
             Diagnosis.MINIMUM_AT_THE_END,
             f"Raise end_lr to {descent.lr[-1] * 100:.0e}, or pass end_lr=None.",
             doubtful=True,
         )
-    elif descent.loss[-1] - descent.bottom < 0.1 * descent.fall:
+    elif not descent.exploded and descent.loss[-1] - descent.bottom < 0.1 * descent.fall:
         yield Finding(
             Diagnosis.NEVER_DIVERGED,
             f"Raise end_lr above {descent.lr[-1]:.0e} to see where training breaks down.",

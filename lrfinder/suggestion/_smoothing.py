@@ -6,12 +6,20 @@ steps per decade is a factor of 4 in the learning rate. Rules therefore read a s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+
+# Beyond this many standard deviations a Gaussian weight is below 1 %.
+_REACH = 3.0
+# Beyond this many it is below the resolution of a float64.
+_NEGLIGIBLE = 8.5
+# A kernel that is narrower than this, squared, sees a single point.
+_NO_SPREAD = 1e-9
 
 
 def median_filter(loss: Array) -> Array:
@@ -28,7 +36,8 @@ def gaussian_smooth(values: Sequence[float] | Array, width: float) -> Array:
     """Return a local linear fit of `values` under a Gaussian weight, which has no lag.
 
     A local line instead of a local mean keeps straight pieces straight up to both ends, so that
-    the ends do not bend towards the inside and fake a slope.
+    the ends do not bend towards the inside and fake a slope. The fit is kept within the range of
+    the values under it, which a line beside a jump would leave.
 
     Args:
         values: shape `(n,)`, finite, n >= 1, evenly spaced.
@@ -42,7 +51,11 @@ def gaussian_smooth(values: Sequence[float] | Array, width: float) -> Array:
         JASA 74 (1979), section 2; Jianqing Fan, "Design-adaptive Nonparametric Regression",
         JASA 87 (1992), on the bias of local means at the ends.
     """
-    return _local_lines(values, width)[0]
+    y = np.asarray(values, dtype=np.float64)
+    reach = math.ceil(_REACH * width)
+    highest = _running_maximum(y, reach)
+    lowest = -_running_maximum(-y, reach)
+    return np.clip(_local_lines(y, width)[0], lowest, highest)
 
 
 def gaussian_slope(values: Sequence[float] | Array, width: float) -> Array:
@@ -55,19 +68,43 @@ def gaussian_slope(values: Sequence[float] | Array, width: float) -> Array:
     Returns:
         Slopes, shape `(n,)`; zero where there is a single point.
     """
-    return _local_lines(values, width)[1]
+    return _local_lines(np.asarray(values, dtype=np.float64), width)[1]
 
 
-def _local_lines(values: Sequence[float] | Array, width: float) -> tuple[Array, Array]:
-    y = np.asarray(values, dtype=np.float64)
-    position = np.arange(len(y), dtype=np.float64)
-    offset = position[None, :] - position[:, None]
+def _local_lines(y: Array, width: float) -> tuple[Array, Array]:
+    """Return level and slope of the weighted line at each point, in n log(n) steps."""
+    n = len(y)
+    reach = min(n - 1, math.ceil(_NEGLIGIBLE * width))
+    offset = np.arange(-reach, reach + 1, dtype=np.float64)
     weight = np.exp(-0.5 * (offset / width) ** 2)
-    weight /= weight.sum(axis=1, keepdims=True)
-    mean_offset = (weight * offset).sum(axis=1)
-    mean_y = weight @ y
-    centred = offset - mean_offset[:, None]
-    spread = (weight * centred**2).sum(axis=1)
-    covariance = (weight * centred * (y[None, :] - mean_y[:, None])).sum(axis=1)
-    slope = np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 0)
-    return mean_y - slope * mean_offset, slope
+    size = 1 << (n + 2 * reach).bit_length()
+
+    def sums(values: Array, kernel: Array) -> Array:
+        """Sum the values around each point, weighted by a kernel of their offsets."""
+        product = np.fft.rfft(values, size) * np.fft.rfft(kernel[::-1], size)
+        return np.fft.irfft(product, size)[reach : reach + n]
+
+    ones, centre = np.ones(n), y.mean()
+    total = sums(ones, weight)
+    mean_offset = sums(ones, weight * offset) / total
+    mean_y = sums(y - centre, weight) / total
+    spread = sums(ones, weight * offset**2) / total - mean_offset**2
+    covariance = sums(y - centre, weight * offset) / total - mean_offset * mean_y
+    known = spread > _NO_SPREAD
+    slope = np.divide(covariance, spread, out=np.zeros(n), where=known)
+    return centre + mean_y - slope * mean_offset, slope
+
+
+def _running_maximum(y: Array, reach: int) -> Array:
+    """Return the highest value within `reach` points of each.
+
+    References:
+        Marcel van Herk, "A fast algorithm for local minimum and maximum filters on rectangular and
+        octagonal kernels", Pattern Recognition Letters 13 (1992).
+    """
+    window = 2 * reach + 1
+    padding = (reach, reach + -(len(y) + 2 * reach) % window)
+    blocks = np.pad(y, padding, constant_values=-np.inf).reshape(-1, window)
+    ahead = np.maximum.accumulate(blocks, axis=1).ravel()
+    behind = np.maximum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
+    return np.maximum(behind[: len(y)], ahead[window - 1 : window - 1 + len(y)])

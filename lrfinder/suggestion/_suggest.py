@@ -48,6 +48,7 @@ def suggest(descent: Descent, method: str = "steepest") -> Suggestion:
     descent.check_significant()
     rule, curve = METHODS[method], descent.curve
     reading = rule(descent)
+    _check_inside(reading.lr, descent)
     repeated = list(_readings_of_repeats(rule, curve)) or [reading]
     lr = _geometric_mean([each.lr for each in repeated])
     max_lr = _geometric_mean([each.max_lr for each in repeated])
@@ -64,6 +65,21 @@ def suggest(descent: Descent, method: str = "steepest") -> Suggestion:
         findings=findings,
         batch_size=curve.batch_size,
     )
+
+
+def _check_inside(lr: float, descent: Descent) -> None:
+    """Raise `NoSuggestionError` if a rate lies at an end of what was swept, or beyond it."""
+    first, last = float(descent.lr[0]), float(descent.lr[-1])
+    if lr <= first:
+        raise NoSuggestionError(
+            f"the descent begins before the first learning rate, {first:.1e}; lower start_lr to "
+            f"{first / 1000:.0e}, or pass start_lr=None"
+        )
+    if lr >= last:
+        raise NoSuggestionError(
+            f"the descent goes on beyond the last learning rate, {last:.1e}; raise end_lr to "
+            f"{last * 100:.0e}, or pass end_lr=None"
+        )
 
 
 def _readings_of_repeats(rule: Rule, curve: Curve) -> Iterator[Reading]:

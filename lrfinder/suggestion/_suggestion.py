@@ -8,7 +8,7 @@ from html import escape
 
 from torch.optim import Optimizer
 
-from lrfinder._distributed.rank import leads_group
+from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import InvalidInputError, warn
 from lrfinder._sweep.param_groups import set_learning_rates
 from lrfinder.suggestion._diagnosis import Confidence, Finding
@@ -101,7 +101,7 @@ class Suggestion:
 
     def _check_batch_size(self, batch_size: int | None) -> None:
         is_other = None not in (batch_size, self.batch_size) and batch_size != self.batch_size
-        if is_other and leads_group():
+        if is_other and is_rank_zero():
             warn(
                 f"expected {self.batch_size} samples in an optimizer step, as in the range test, "
                 f"got {batch_size}; another batch size wants another rate: repeat the test with it"

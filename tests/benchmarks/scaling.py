@@ -28,15 +28,15 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder import LRFinder
-from lrfinder._distributed.mean_reader import Word
+from lrfinder._distributed.packing import Status
 from tests.benchmarks.workloads import lenet5
 
 STEPS = 100
 BATCH = 64
 LIMIT = 1.03
 PROCESSES = (1, 2, 4)
-# Of the vector that is exchanged: the loss, its weight, and a word.
-NUMBERS = 2 + len(Word._fields)
+# Of the vector that is exchanged: the loss, its weight, and a status.
+NUMBERS = 2 + len(Status._fields)
 
 PAGE = """\
 # What a range test costs on several processes
@@ -44,7 +44,7 @@ PAGE = """\
 LeNet-5 (44 426 parameters, SGD with momentum, {batch} images of 28x28 per process from a shuffling
 `DataLoader`), one thread per process, gloo over the loopback, {cores} cores. Bare loop, bare loop
 with one all-reduce of {width} bytes per step, and range test took turns of {steps} steps, {rounds}
-of each kind in each of {launches} launches; the snapshot, putting it back and the meetings at the
+of each kind in each of {launches} launches; the snapshot, putting it back and the barriers at the
 beginning and the end are part of the range test. Made by
 `python -m tests.benchmarks.scaling data/performance/scaling.md`, {date}, torch {torch}.
 
@@ -71,16 +71,17 @@ the backend has hardware of its own (NCCL), it runs beside the next step.
 parameters | 2 (N-1)/N of {width} bytes: {sent} bytes | no, it stays below {most} |
 | waiting for them | for the last bucket | none: 2 log2 N = 20 hops of a small message, behind the \
 next step | only what is hidden |
-| requests to the store per sweep | - | about 25, in four meetings | no; the store answers 25 N |
+| requests to the store per sweep | - | about 25, in four meetings, and 2 per second | no; the \
+store answers as many from each of N ranks |
 | memory of the snapshot | - | its own parameters, gradients, optimizer state | no; under FSDP it \
 is 1/N of them |
 | bytes sent for the snapshot | - | none | no |
 
 The vector has {numbers} numbers of 8 bytes: the loss times the number of samples, that number, and
-{words} words ({names}). Each metric, and the validation loss, adds two. Every rank reads the sum
-one step late, so all take the decision to stop after the same step, and none waits for another
-within a step. The snapshot does not grow because each rank copies the memory that it holds itself,
-and puts it back in place: nothing is gathered.
+a status of {words} numbers ({names}). Each metric, and the validation loss,
+adds two. Every rank reads the sum one step late, so all take the decision to stop after the same
+step, and none waits for another within a step. The snapshot does not grow because each rank copies
+the memory that it holds itself, and puts it back in place: nothing is gathered.
 """
 
 
@@ -222,8 +223,8 @@ def main() -> int:
             width=8 * NUMBERS,
             sent=f"{2 * 999 / 1000 * 8 * NUMBERS:.1f}",
             most=16 * NUMBERS,
-            words=len(Word._fields),
-            names=", ".join(name.replace("_", " ") for name in Word._fields),
+            words=len(Status._fields),
+            names=", ".join(name.replace("_", " ") for name in Status._fields),
         ),
         encoding="utf-8",
     )

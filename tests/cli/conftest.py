@@ -1,5 +1,7 @@
 """The command line, called in this process, in an empty working directory."""
 
+import os
+import subprocess
 import sys
 from textwrap import dedent
 from typing import NamedTuple
@@ -17,9 +19,13 @@ class Outcome(NamedTuple):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """A call that runs a command and returns its exit status and what it wrote."""
+    """A call that runs a command and returns its exit status and what it wrote.
+
+    `command.process` runs it in a process of its own, as the installed script does.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", [*sys.argv])
     before = set(sys.modules)
 
     def run(*argv):
@@ -29,10 +35,25 @@ def command(tmp_path, monkeypatch, capsys):
             status = left.code
         return Outcome(status, *capsys.readouterr())
 
+    run.process = lambda *argv, **environment: subprocess.run(
+        installed(*argv),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env=os.environ | environment,
+    )
     yield run
     for name in set(sys.modules) - before:
         if name.startswith("user_"):  # the next test has another file of that name
             del sys.modules[name]
+
+
+def installed(*argv):
+    """Return the arguments of a process that runs a command, as the installed script does."""
+    code = "import sys; sys.path.pop(0); from lrfinder.cli import main; sys.exit(main())"
+    return [sys.executable, "-c", code, *map(str, argv)]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ def test_the_version_is_that_of_the_package(command):
 def test_the_help_names_every_command_and_shows_examples(command):
     status, out, _ = command("--help")
     assert status == 0
-    for name in ("demo", "run", "plot", "schedule"):
+    for name in ("demo", "run", "plot"):
         assert f"\n    {name}" in out
     assert "examples:" in out
 
@@ -37,13 +37,6 @@ def test_wrong_usage_ends_with_status_2_and_says_so_on_stderr(command, argv):
     assert status == 2
     assert out == ""
     assert "error: " in err.splitlines()[-1]
-
-
-def test_schedule_is_handed_over(command, tmp_path):
-    status, out, _ = command("schedule", "constant", "--lr", 0.1, "--total-steps", 10)
-    assert status == 0
-    assert "schedule.png" in out
-    assert (tmp_path / "schedule.png").stat().st_size > 1000
 
 
 def test_help_loads_nothing_that_draws_or_reads_images():

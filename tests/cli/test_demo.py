@@ -98,9 +98,8 @@ def test_images_that_are_in_data_already_need_no_network(command, tmp_path):
     assert len(RangeTestResult.load(tmp_path / "lr_finder.json").loss) > 0
 
 
-@pytest.mark.parametrize("package", ["torchvision", "sklearn.datasets"])
+@pytest.mark.parametrize("package", ["torchvision.transforms", "sklearn.datasets"])
 def test_a_missing_package_is_named_with_the_extra_that_has_it(command, monkeypatch, package):
-    _forget_the_demo(monkeypatch)
     monkeypatch.setitem(sys.modules, package, None)
     status, out, err = command("demo")
     assert (status, out) == (1, "")
@@ -110,26 +109,9 @@ def test_a_missing_package_is_named_with_the_extra_that_has_it(command, monkeypa
 
 
 def test_another_failing_import_is_not_blamed_on_the_extra(command, monkeypatch):
-    _forget_the_demo(monkeypatch)
-    monkeypatch.setitem(sys.modules, "torch.utils.data", None)
-    with pytest.raises(ModuleNotFoundError, match=r"torch\.utils\.data"):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ModuleNotFoundError, match="PIL"):
         command("demo")
-
-
-def test_a_directory_that_cannot_be_made_is_told_before_the_sweep(command, tmp_path):
-    (tmp_path / "file").touch()
-    status, out, err = command("demo", "--output", tmp_path / "file")
-    assert (status, out) == (1, "")
-    assert err == (
-        f"lrfinder: error: could not make the directory {tmp_path / 'file'}: File exists\n"
-    )
-
-
-def test_a_file_that_cannot_be_written_is_named(command, tmp_path):
-    (tmp_path / "lr_finder.json").mkdir()
-    status, out, err = command("demo", "--num-iter", 10)
-    assert (status, out) == (1, "")
-    assert err.splitlines()[-1].startswith("lrfinder: error: could not write lr_finder.json: ")
 
 
 def test_the_number_of_threads_is_as_before(command):
@@ -159,8 +141,3 @@ def test_training_and_validation_share_no_image():
 def test_an_unknown_data_set_or_optimizer_is_refused(names):
     with pytest.raises(lrfinder.InvalidInputError, match=r"expected one of .*, got"):
         demo_task.build(*names)
-
-
-def _forget_the_demo(monkeypatch):
-    monkeypatch.delitem(sys.modules, "lrfinder.cli.demo_task", raising=False)
-    monkeypatch.delattr(lrfinder.cli, "demo_task", raising=False)

@@ -65,3 +65,28 @@ def test_a_picture_that_cannot_be_written_fails_in_one_line(command, saved, tmp_
     assert (status, out) == (1, "")
     assert err.startswith("lrfinder: error: could not write ")
     assert err.count("\n") == 1
+
+
+def test_a_directory_is_not_a_picture(command, saved, tmp_path):
+    status, out, err = command("plot", saved, "--output", tmp_path)
+    assert (status, out) == (2, "")
+    assert err.splitlines()[-1].startswith(f"lrfinder plot: error: {tmp_path} is a directory")
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_picture_never_overwrites_a_result(command, saved, tmp_path, link):
+    """Whether the result itself has the name of its picture, or another result has."""
+    result = tmp_path / "sweep.png"
+    result.symlink_to(saved) if link else saved.rename(result)
+    before = result.read_bytes()
+    for arguments in ((result,), (tmp_path / "other.json", "--output", result)):
+        status, out, err = command("plot", *arguments)
+        assert (status, out) == (2, "")
+        assert "holds a saved result" in err.splitlines()[-1]
+    assert result.read_bytes() == before
+
+
+def test_a_wrong_backend_is_no_obstacle(command, saved, tmp_path):
+    done = command.process("plot", saved, MPLBACKEND="nonsense")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "sweep.png").is_file()

@@ -41,6 +41,9 @@ TASK = """
     def nothing():
         pass
 
+    def needs_arguments(size):
+        return setup()
+
     def no_batch():
         return model, optimizer, nn.MSELoss(), []
 
@@ -170,8 +173,8 @@ def test_a_function_that_returns_something_else_is_told_what_to_return(
     status, out, err = command("run", f"{task}:{function}")
     assert (status, out) == (1, "")
     assert err.count("\n") == 1
-    assert "model, optimizer, criterion, train_loader" in err
-    assert f"got {got};" in err
+    assert "(model, optimizer, criterion, train_loader)" in err
+    assert err.endswith(f"got {got}\n")
     assert not (tmp_path / "lr_finder.json").exists()
 
 
@@ -202,13 +205,19 @@ def test_an_import_that_fails_inside_the_users_module_arrives_unchanged(command,
         (("user_nowhere:setup",), "'user_nowhere'"),
         (("user_task.nowhere:setup",), "'user_task.nowhere'"),
         (("./user_task:setup",), "'./user_task'"),
-        (("user_task.py:missing",), "none of that name"),
-        (("user_task.py:setting",), "got int"),
+        (("user_task.py:missing",), "got no 'missing'"),
+        (("user_task.py:setting",), "'setting', a int"),
+        (("user_task.py:needs_arguments",), "missing a required argument: 'size'"),
         (("user_task.py:setup", "--num-iter", "1"), "--num-iter"),
         (("user_task.py:setup", "--num-iter", "many"), "--num-iter"),
+        (("user_task.py:setup", "--num-iter", 10**15), "--num-iter"),
+        (("user_task.py:setup", "--output", "user_task.py"), "user_task.py is a file"),
         (("user_task.py:setup", "--end-lr", "inf"), "--end-lr"),
         (("user_task.py:setup", "--start-lr", "-1"), "--start-lr"),
-        (("user_task.py:setup", "--start-lr", "1", "--end-lr", "0.1"), "start_lr=1 and end_lr=0.1"),
+        (
+            ("user_task.py:setup", "--start-lr", "1", "--end-lr", "0.1"),
+            "--start-lr must be below --end-lr, got 1 and 0.1",
+        ),
         (("user_task.py:setup", "--step-mode", "cosine"), "cosine"),
     ],
 )

@@ -49,8 +49,8 @@ class Raised:
 def run(function: Callable[..., Any], processes: int, *arguments: Any) -> list[Any]:
     """Call a function in several processes of one gloo group; return what each call returns."""
     answers = run_to_any_end(function, processes, *arguments)
-    for answer in answers:
-        assert not isinstance(answer, Raised), answer.traceback
+    raised = [answer.traceback for answer in answers if isinstance(answer, Raised)]
+    assert not raised, "\n".join(raised)
     return answers
 
 
@@ -59,7 +59,7 @@ def run_to_any_end(
     processes: int,
     *arguments: Any,
     seconds: float = 60,
-    patience: float = 30,
+    timeout: float = 30,
 ) -> list[Any]:
     """The same, where some of the calls may raise or be killed.
 
@@ -68,7 +68,7 @@ def run_to_any_end(
         processes: how many, each with rank and size in the environment.
         *arguments: passed to it.
         seconds: after which everything is ended and the test has failed.
-        patience: time-out of the process group in seconds.
+        timeout: timeout of the process group in seconds.
 
     Returns:
         For each rank its answer, a `Raised`, or None if it was killed.
@@ -78,7 +78,7 @@ def run_to_any_end(
     children = [
         _forkserver.Process(
             target=_child,
-            args=(function, arguments, rank, processes, store.port, patience, pipes[rank][1]),
+            args=(function, arguments, rank, processes, store.port, timeout, pipes[rank][1]),
         )
         for rank in range(processes)
     ]
@@ -86,7 +86,12 @@ def run_to_any_end(
         child.start()
         answer.close()
     try:
-        return [_receive(pipe, seconds) for pipe, _ in pipes]
+        answers = []
+        for pipe, _ in pipes:
+            answers.append(_receive(pipe, seconds))
+            if answers[-1] is None:
+                store.add("answers", 1)  # nobody has to wait for that of a killed process
+        return answers
     finally:
         for child in children:
             child.join(5)
@@ -101,7 +106,7 @@ def _receive(pipe: Any, seconds: float) -> Any:
         return None
 
 
-def _child(function, arguments, rank, processes, port, patience, answer) -> None:
+def _child(function, arguments, rank, processes, port, timeout, answer) -> None:
     torch.set_num_threads(1)
     store = dist.TCPStore("127.0.0.1", port, is_master=False)
     if processes > 1:
@@ -110,7 +115,7 @@ def _child(function, arguments, rank, processes, port, patience, answer) -> None
             store=store,
             rank=rank,
             world_size=processes,
-            timeout=timedelta(seconds=patience),
+            timeout=timedelta(seconds=timeout),
         )
     try:
         returned = function(*arguments)
@@ -208,7 +213,7 @@ def everything(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two nested structures are equal to the last bit."""
+    """Return whether two nested structures are equal to the last bit."""
     if isinstance(one, torch.Tensor):
         return one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, np.ndarray):

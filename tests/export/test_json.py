@@ -93,7 +93,7 @@ def test_a_file_that_was_cut_short_anywhere_is_refused(saved):
 
 def test_a_file_of_another_format_version_is_refused(saved):
     saved.write_text(json.dumps(json.loads(saved.read_text()) | {"version": 999}))
-    refused(saved, "has format version 999, not the 1 that .*; read it with the lrfinder that wrote")
+    refused(saved, "has format version 999, .*; read it with the lrfinder that wrote")
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "3", '"lr"', '{"lr": [0.1], "loss": [1.0]}'])

@@ -9,10 +9,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 pytest.importorskip("ignite")
 
-from ignite.engine import Engine, Events
-from ignite.handlers import LRScheduler
+from ignite.engine import Engine, Events, create_supervised_trainer
+from ignite.handlers import EarlyStopping, LRScheduler, TerminateOnNan
+from ignite.handlers.param_scheduler import LinearCyclicalScheduler
 
-from lrfinder import InvalidInputError, LRFinder
+from lrfinder import InvalidInputError, LRFinder, StopReason
 from lrfinder.integrations.ignite import attach
 
 SWEEP = {"num_iter": 40, "progress": False}
@@ -129,3 +130,202 @@ def test_a_block_without_a_range_test_leaves_the_engine_as_it_was():
     with pytest.raises(InvalidInputError), probed.attach() as finder:
         finder.range_test(loader(), num_iter=1)
     assert_same(plain.train(), probed.train())
+
+
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_a_step_is_an_optimizer_step_of_ignites_own_trainer(accumulation):
+    """Four micro-batches of 8 give the curve and the batch size of one batch of 32."""
+    curves = []
+    for size, steps in ((8, accumulation), (8 * accumulation, 1)):
+        world = World()
+        world.model[2].p = 0.0
+        trainer = create_supervised_trainer(
+            world.model, world.optimizer, nn.MSELoss(), gradient_accumulation_steps=steps
+        )
+        with attach(trainer, world.model, world.optimizer) as finder:
+            data = DataLoader(loader().dataset, size)
+            curves.append(finder.range_test(data, num_iter=30, progress=False))
+    assert curves[0].batch_size == curves[1].batch_size == 8 * accumulation
+    assert curves[0].lr == curves[1].lr
+    assert curves[0].loss == pytest.approx(curves[1].loss, rel=1e-4)
+
+
+def test_accumulated_batches_can_be_held():
+    world = World()
+    trainer = create_supervised_trainer(
+        world.model, world.optimizer, nn.MSELoss(), gradient_accumulation_steps=2
+    )
+    seen = []
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: seen.append(engine.state.batch[0][0, 0].item())
+    )
+    with attach(trainer, world.model, world.optimizer) as finder:
+        finder.range_test(loader(), cached_batches=3, num_iter=6, progress=False)
+    assert len(set(seen[:6])) == 6
+    assert seen[:6] == seen[6:12]
+
+
+def test_a_scheduler_that_runs_before_the_update_does_not_change_the_rate():
+    """ignite's own parameter schedulers set the rate when an iteration starts."""
+    plain, probed = World(), World()
+    used = []
+    probed.optimizer.register_step_post_hook(
+        lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"])
+    )
+    for world in (plain, probed):
+        schedule = LinearCyclicalScheduler(world.optimizer, "lr", 1e-4, 0.01, 8)
+        world.trainer.add_event_handler(Events.ITERATION_STARTED, schedule)
+        world.schedule = schedule
+    with attach(
+        probed.trainer,
+        probed.model,
+        probed.optimizer,
+        output_transform=lambda output: output["loss"],
+        preserve=[probed.scheduler, probed.schedule],
+    ) as finder:
+        result = finder.range_test(loader(), **SWEEP)
+    assert used[: len(result)] == list(result.lr)
+    assert_same(plain.train(), probed.train())
+
+
+def test_an_update_that_sets_the_rate_during_the_step_is_refused():
+    world = World()
+
+    def update(engine, batch):
+        def closure():
+            world.optimizer.param_groups[0]["lr"] = 0.5
+            loss = world.model(batch[0]).square().mean()
+            loss.backward()
+            return loss
+
+        return world.optimizer.step(closure).item()
+
+    with (
+        pytest.raises(InvalidInputError, match=r"set to 0\.5"),
+        attach(Engine(update), world.model, world.optimizer) as finder,
+    ):
+        finder.range_test(loader(), **SWEEP)
+    assert world.optimizer.param_groups[0]["lr"] == 0.01
+
+
+def test_an_optimizer_that_never_steps_is_refused():
+    world = World()
+    other = torch.optim.SGD(world.model.parameters(), lr=0.1)
+    with (
+        pytest.raises(InvalidInputError, match="SGD did not step"),
+        attach(
+            world.trainer,
+            world.model,
+            other,
+            preserve=[world.optimizer, world.scheduler],
+        ) as finder,
+    ):
+        finder.range_test(loader(), **SWEEP)
+    assert_same(World().train(), world.train())
+
+
+@pytest.mark.parametrize("event", [Events.ITERATION_STARTED, Events.ITERATION_COMPLETED])
+def test_a_handler_that_terminates_the_engine_ends_the_sweep(event):
+    plain, probed = World(), World()
+    world_steps = []
+
+    def stop(engine):
+        world_steps.append(1)
+        if len(world_steps) == 12:
+            engine.terminate()
+
+    handler = probed.trainer.add_event_handler(event, stop)
+    with probed.attach() as finder:
+        result = finder.range_test(loader(), **SWEEP)
+        assert result.stop_reason is StopReason.CALLBACK
+        assert 11 <= len(result) <= 13
+        assert len(finder.range_test(loader(), **SWEEP)) > 13  # the engine runs again
+    handler.remove()
+    assert_same(plain.train(), probed.train())
+
+
+def test_terminate_on_nan_ends_the_sweep_as_a_loss_that_is_not_finite():
+    plain, probed = World(), World()
+    probed.trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())
+    real = probed.update
+
+    def update(engine, batch):
+        output = real(engine, batch)
+        return output if probed.steps != 10 else {"loss": float("nan")}
+
+    probed.trainer._process_function = update
+    with probed.attach() as finder:
+        result = finder.range_test(loader(), **SWEEP)
+    assert (len(result), result.stop_reason) == (10, StopReason.NON_FINITE)
+    probed.trainer._process_function = real
+    assert_same(plain.train(), probed.train())
+
+
+def test_early_stopping_ends_the_sweep_and_not_the_training_after_it():
+    plain, probed = World(), World()
+    for world in (plain, probed):
+        stop = EarlyStopping(patience=5, score_function=lambda engine: 0.0, trainer=world.trainer)
+        world.trainer.add_event_handler(Events.ITERATION_COMPLETED, stop)
+        world.stop = stop
+    with attach(
+        probed.trainer,
+        probed.model,
+        probed.optimizer,
+        preserve=[probed.scheduler, vars(probed.stop)],
+    ) as finder:
+        result = finder.range_test(loader(), **SWEEP)
+    assert result.stop_reason is StopReason.CALLBACK
+    plain.trainer.run(loader(), max_epochs=2)
+    probed.trainer.run(loader(), max_epochs=2)
+    assert plain.trainer.state.iteration == probed.trainer.state.iteration == 6
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ({"y": 1.0}, r"a dict with the keys \['y'\]"),
+        ((torch.zeros(3), 1.0), "a tuple"),
+        (None, "None"),
+        (torch.zeros(3), "a Tensor"),
+    ],
+)
+def test_an_output_without_a_loss_is_refused_with_the_way_out(output, says):
+    world = World()
+
+    def update(engine, batch):
+        world.update(engine, batch)
+        return output
+
+    with (
+        pytest.raises(InvalidInputError, match=f"{says}.*output_transform"),
+        attach(Engine(update), world.model, world.optimizer, preserve=[world.scheduler]) as finder,
+    ):
+        finder.range_test(loader(), **SWEEP)
+
+
+def test_a_dict_that_holds_the_loss_is_taken_with_its_other_numbers():
+    world = World()
+
+    def update(engine, batch):
+        return world.update(engine, batch) | {"accuracy": torch.tensor(0.5), "name": "batch"}
+
+    with attach(Engine(update), world.model, world.optimizer) as finder:
+        result = finder.range_test(loader(), **SWEEP)
+    assert set(result.metrics) == {"accuracy"}
+    assert set(result.metrics["accuracy"]) == {0.5}
+
+
+def test_the_batch_size_of_graphs_is_their_number():
+    geometric = pytest.importorskip("torch_geometric")
+    graphs = [
+        geometric.data.Data(x=torch.randn(3 + n % 2, 4), y=torch.ones(1, 1)) for n in range(10)
+    ]
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    finder = LRFinder(
+        model,
+        optimizer,
+        training_step=lambda model, batch: model(batch.x).square().mean(),
+    )
+    data = geometric.loader.DataLoader(graphs, batch_size=5)
+    assert finder.range_test(data, **SWEEP).batch_size == 5

@@ -12,9 +12,10 @@ pytest.importorskip("lightning")
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrfinder import InvalidInputError, LRFinder, NoResultError
+from lrfinder import InvalidInputError, LRFinder, LRFinderWarning, NoResultError
 from lrfinder.integrations.lightning import RangeTest, range_test
 
 SWEEP = {"num_iter": 30, "progress": False}
@@ -274,3 +275,339 @@ def test_several_devices_are_sent_to_the_callback(tmp_path):
     trainer = make_trainer(tmp_path, devices=2, strategy="ddp_spawn")
     with pytest.raises(InvalidInputError, match="RangeTest"):
         range_test(trainer, Regression(), loader(), **SWEEP)
+
+
+class Hooked(Regression):
+    """Records every hook of a training step, and changes the gradient in some of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def backward(self, loss, *args, **kwargs):
+        self.calls.append("backward")
+        (loss * 0.5).backward()
+
+    def on_after_backward(self):
+        self.calls.append("on_after_backward")
+
+    def on_before_optimizer_step(self, optimizer):
+        self.calls.append("on_before_optimizer_step")
+        for parameter in self.parameters():
+            parameter.grad.mul_(0.5)
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
+        self.calls.append("optimizer_step")
+        optimizer.step(closure=optimizer_closure)
+
+    def on_before_zero_grad(self, optimizer):
+        self.calls.append("on_before_zero_grad")
+
+    def on_train_batch_start(self, batch, batch_idx):
+        self.calls.append("on_train_batch_start")
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.calls.append("on_train_batch_end")
+
+
+class Halved(Callback):
+    """A callback that has a part in the step."""
+
+    def __init__(self):
+        self.calls = []
+
+    def on_train_start(self, trainer, pl_module):
+        self.average = [parameter.detach().clone() for parameter in pl_module.parameters()]
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        for parameter in pl_module.parameters():
+            parameter.grad.mul_(0.5)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        for average, parameter in zip(self.average, pl_module.parameters(), strict=True):
+            average.lerp_(parameter.detach(), 0.1)
+        self.calls.append(outputs["loss"].item())
+
+
+def test_the_hooks_of_a_step_run_as_in_training(tmp_path):
+    seen = []
+
+    class Seen(Hooked):
+        def training_step(self, batch, batch_idx):
+            seen.append(list(self.calls))  # the module's own list is restored
+            return super().training_step(batch, batch_idx)
+
+    range_test(make_trainer(tmp_path, accumulate_grad_batches=2), Seen(), loader(), **SWEEP)
+    start = [
+        *("on_train_batch_start", "on_before_zero_grad", "backward", "on_after_backward"),
+        "on_train_batch_end",
+    ]
+    second = [
+        *("on_train_batch_start", "optimizer_step", "backward", "on_after_backward"),
+        *("on_before_optimizer_step", "on_train_batch_end"),
+    ]
+    in_sweep = seen[-1]
+    trained(module := Hooked(), make_trainer(tmp_path, accumulate_grad_batches=2))
+    assert module.calls[:11] == [*start, *second]
+    assert in_sweep[: len(module.calls)] == module.calls[: len(in_sweep)]
+
+
+@pytest.mark.parametrize("make", [Hooked, Regression])
+def test_the_curve_is_that_of_gradients_as_the_hooks_leave_them(tmp_path, make):
+    """The hooks of module and callback halve them: three times, or once."""
+    module, callback = make(), Halved()
+    module.net[3].p = 0.0
+    ours = range_test(
+        make_trainer(tmp_path, callback), module, DataLoader(data(), batch_size=8), **SWEEP
+    )
+    assert callback.calls == []
+    assert not hasattr(callback, "average")
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
+
+    def scale(parameters):
+        for parameter in parameters:
+            parameter.grad.mul_(0.125 if make is Hooked else 0.5)
+
+    plain = LRFinder(module.net, optimizer, nn.MSELoss(), clip_grad=scale).range_test(
+        DataLoader(data(), batch_size=8), **SWEEP
+    )
+    assert ours.loss == pytest.approx(plain.loss, rel=1e-6)
+
+
+def test_training_with_hooks_and_a_stateful_callback_equals_training_without(tmp_path):
+    averages = Halved(), Halved()
+    plain, probed = (
+        [make_trainer(tmp_path / "a", averages[0])],
+        [make_trainer(tmp_path / "b", averages[1], RangeTest(**SWEEP))],
+    )
+    assert_same(trained(Hooked(), *plain), trained(Hooked(), *probed))
+    assert_same(averages[0].average, averages[1].average)
+    assert averages[0].calls == averages[1].calls
+
+
+class Keyed(Regression):
+    def training_step(self, batch, batch_idx):
+        parts = batch.values() if isinstance(batch, dict) else batch
+        return sum(nn.functional.mse_loss(self.net(x), y) for x, y in parts)
+
+
+@pytest.mark.parametrize("kind", ["dict", "list", "combined"])
+def test_batches_of_several_loaders(tmp_path, kind):
+    one, two = (DataLoader(data(), batch_size=8, shuffle=shuffle) for shuffle in (True, False))
+    loaders = {
+        "dict": {"one": one, "two": two},
+        "list": [one, two],
+        "combined": CombinedLoader({"one": one, "two": two}, "min_size"),
+    }[kind]
+    test = RangeTest(**SWEEP)
+    states = []
+    for callbacks in ([], [test]):
+        torch.manual_seed(3)
+        module = Keyed()
+        make_trainer(tmp_path / kind, *callbacks).fit(module, loaders)
+        states.append(list(module.state_dict().values()))
+    assert_same(*states)
+    assert test.result.batch_size == 8
+    torch.manual_seed(3)
+    assert len(range_test(make_trainer(tmp_path), Keyed(), loaders, **SWEEP)) > 10
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [({"limit_train_batches": 3}, 24), ({"overfit_batches": 2}, 16), ({}, 64)],
+)
+def test_the_limits_of_the_trainer_hold(tmp_path, limits, kept):
+    rows = set()
+
+    class Watching(Regression):
+        def training_step(self, batch, batch_idx):
+            rows.update(map(tuple, batch[0].tolist()))
+            return super().training_step(batch, batch_idx)
+
+    plain = DataLoader(data(), batch_size=8)
+    result = range_test(make_trainer(tmp_path, **limits), Watching(), plain, **SWEEP)
+    assert len(result) > 10
+    assert len(rows) == kept
+
+
+def test_the_last_batches_of_an_epoch_step_as_in_training(tmp_path):
+    """Of 8 batches, each third one steps and the last one too: 3 + 3 + 2."""
+    sizes = []
+
+    class Watching(Regression):
+        def optimizer_step(self, epoch, batch_idx, *arguments):
+            sizes.append(batch_idx)
+            super().optimizer_step(epoch, batch_idx, *arguments)
+
+    trainer = make_trainer(tmp_path, accumulate_grad_batches=3)
+    result = range_test(trainer, Watching(), DataLoader(data(), batch_size=8), **SWEEP)
+    assert sizes[:6] == [2, 5, 7, 2, 5, 7]
+    assert result.batch_size == 24
+
+
+def test_a_step_that_returns_none_skips_its_batch(tmp_path):
+    class Skipping(Regression):
+        def training_step(self, batch, batch_idx):
+            if batch_idx % 3 == 1:
+                return None
+            return super().training_step(batch, batch_idx)
+
+    module = Skipping()
+    module.net[3].p = 0.0
+    ours = range_test(make_trainer(tmp_path), module, DataLoader(data(), batch_size=8), **SWEEP)
+    kept = [batch for index, batch in enumerate(DataLoader(data(), 8)) if index % 3 != 1]
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
+    plain = LRFinder(module.net, optimizer, nn.MSELoss()).range_test(kept, **SWEEP)
+    assert (ours.lr, ours.loss) == (plain.lr, pytest.approx(plain.loss, rel=1e-6))
+
+
+class ManualAccumulation(LightningModule):
+    """Steps on every fourth batch."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.automatic_optimization = False
+        self.net = nn.Linear(4, 1)
+
+    def training_step(self, batch, batch_idx):
+        loss = nn.functional.mse_loss(self.net(batch[0]), batch[1])
+        self.manual_backward(loss / 4)
+        if (batch_idx + 1) % 4 == 0:
+            self.optimizers().step()
+            self.optimizers().zero_grad()
+        return {"loss": loss}
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def test_a_step_of_manual_accumulation_is_an_optimizer_step(tmp_path):
+    module = ManualAccumulation()
+    loader = DataLoader(data(), batch_size=8)
+    ours = range_test(make_trainer(tmp_path), module, loader, **SWEEP)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
+    plain = LRFinder(module.net, optimizer, nn.MSELoss()).range_test(
+        DataLoader(data(), batch_size=32), **SWEEP
+    )
+    assert ours.batch_size == plain.batch_size == 32
+    assert ours.lr == plain.lr
+    assert ours.loss[:20] == pytest.approx(plain.loss[:20], rel=1e-5)
+
+
+def test_a_manual_step_that_returns_nothing_is_sent_to_monitor(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"monitor.*'one'"):
+        range_test(make_trainer(tmp_path), TwoNets(), loader(), **SWEEP)
+
+
+@pytest.mark.parametrize("holder", ["module", "hparams", "datamodule"])
+def test_attr_name_is_looked_up_as_lightning_does(tmp_path, holder):
+    class Named(Regression):
+        def __init__(self, rate=0.01):
+            super().__init__(lr=rate)
+            del self.lr
+            self.hparams.clear()
+            if holder == "hparams":
+                self.hparams["rate"] = rate
+            elif holder == "module":
+                self.rate = rate
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    class Data(LightningDataModule):
+        def train_dataloader(self):
+            return loader()
+
+    module, source = Named(), Data()
+    if holder == "datamodule":
+        source.rate = 0.01
+    test = RangeTest(set_lr=True, attr_name="rate", **SMOOTH)
+    make_trainer(tmp_path, test, max_steps=1).fit(module, datamodule=source)
+    place = {"module": module, "hparams": module.hparams, "datamodule": source}[holder]
+    assert place.rate == test.result.suggest().lr
+
+
+def test_an_unknown_attr_name_is_refused_before_the_sweep(tmp_path):
+    with pytest.raises(InvalidInputError, match="no attribute rate"):
+        range_test(
+            make_trainer(tmp_path), Regression(), loader(), set_lr=True, attr_name="rate", **SWEEP
+        )
+
+
+@pytest.mark.parametrize("form", ["function", "callback"])
+def test_set_lr_without_a_suggestion_says_so_and_training_goes_on(tmp_path, form):
+    flat = {"start_lr": 1e-9, "end_lr": 1e-8, **SWEEP}
+    plain, module = Regression(), Regression()
+    trainer = make_trainer(tmp_path / "plain")
+    expected = trained(plain, trainer)
+    probed = make_trainer(
+        tmp_path, *([RangeTest(set_lr=True, **flat)] if form == "callback" else [])
+    )
+
+    def before():
+        if form == "function":
+            range_test(probed, module, loader(), set_lr=True, **flat)
+
+    with pytest.warns(LRFinderWarning, match="was not changed"):
+        got = trained(module, probed, before)
+    assert module.lr == 0.01
+    assert_same(expected, got)
+
+
+def test_a_hook_that_sets_the_rate_does_not_change_that_of_the_sweep(tmp_path):
+    used = []
+
+    class Warming(Regression):
+        """The warm-up of Lightning's documentation."""
+
+        def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
+            for group in optimizer.param_groups:
+                group["lr"] = 0.001
+            optimizer.step(closure=optimizer_closure)
+
+        def on_train_start(self):
+            pass
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=self.lr)
+            optimizer.register_step_post_hook(
+                lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"])
+            )
+            return optimizer
+
+    result = range_test(make_trainer(tmp_path), Warming(), loader(), **SWEEP)
+    assert used[: len(result)] == list(result.lr)
+
+
+@pytest.mark.parametrize("form", ["function", "callback"])
+def test_the_package_of_the_other_name(tmp_path, form):
+    other = pytest.importorskip("pytorch_lightning")
+
+    class Module(other.LightningModule):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.lr = 0.01
+            self.net = nn.Linear(4, 1)
+
+        def training_step(self, batch, batch_idx):
+            return nn.functional.mse_loss(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=self.lr)
+
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    options = {"accelerator": "cpu", "max_epochs": 1, "enable_checkpointing": False, **quiet}
+    test = RangeTest(set_lr=form == "callback", **SMOOTH)
+    trainer = other.Trainer(callbacks=[test] if form == "callback" else [], **options)
+    module = Module()
+    if form == "callback":
+        trainer.fit(module, loader())
+        result = test.result
+    else:
+        result = range_test(trainer, module, loader(), set_lr=True, **SMOOTH)
+    assert module.lr == result.suggest().lr
+    plain = LRFinder(net := Module().net, torch.optim.SGD(net.parameters(), lr=0.01), nn.MSELoss())
+    torch.manual_seed(0)
+    assert result.lr == plain.range_test(loader(), **SMOOTH).lr[: len(result)]

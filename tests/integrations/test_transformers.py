@@ -238,3 +238,9 @@ def test_a_sharded_model_is_refused(tmp_path):
     trainer.is_fsdp_enabled = True
     with pytest.raises(InvalidInputError, match="sharded"):
         range_test(trainer, **SWEEP)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_the_batch_size_is_that_of_an_optimizer_step(tmp_path, accumulation):
+    trainer = make_trainer(tmp_path, gradient_accumulation_steps=accumulation)
+    assert range_test(trainer, **SWEEP).batch_size == 8 * accumulation

@@ -20,7 +20,6 @@ each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 
 OURS = {
     "LRFinder": LRFinder,
-    "diagnose": lrfinder.diagnose,
     **{f"finder.{name}": getattr(LRFinder, name) for name in dir(LRFinder) if name[0] != "_"},
     **{f"schedules.{name}": getattr(schedules, name) for name in schedules.__all__},
 }
@@ -133,7 +132,7 @@ def test_every_schedule_rule_and_diagnosis_has_a_place_on_the_page():
 @each_page
 def test_calls_on_the_pages_fit_their_signatures(path):
     for code in spans(re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)):
-        if re.match(r"(finder|schedules)\.\w+\(|diagnose\(", code):
+        if re.match(r"(finder|schedules)\.\w+\(", code):
             check(code, OURS)
 
 

@@ -70,8 +70,7 @@ def test_a_result_says_how_sure_its_suggestion_is_and_what_there_is_to_know():
     assert f"Confidence: {sweep.suggest().confidence.value}." in text
     assert falling().diagnose()  # the curve never rises again
     assert all(
-        str(finding) in Page(falling()._repr_html_()).text
-        for finding in falling().diagnose()
+        str(finding) in Page(falling()._repr_html_()).text for finding in falling().diagnose()
     )
 
 

@@ -20,7 +20,7 @@ def build(name):
 
 
 def through_a_file(state):
-    """Save and load with torch's defaults, which refuse all but numbers and containers."""
+    """Save and load with torch's defaults, which accept only tensors, numbers and containers."""
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)

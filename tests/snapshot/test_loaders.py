@@ -133,7 +133,7 @@ def test_the_test_above_can_tell(kind: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert bits(list(loader)) != after
 
 
-def test_a_loader_that_is_named_is_put_back() -> None:
+def test_a_loader_that_is_named_is_restored() -> None:
     loader = LOADERS["own generator"]()
     with preserve_state(loader):
         first = bits(list(loader))
@@ -152,12 +152,9 @@ def test_a_loader_that_is_named_is_put_back() -> None:
 )
 def test_the_data_are_not_copied(data: Any) -> None:
     """A sampler holds on to the data set, which may be larger than memory."""
-    snapshot = Snapshot(DataLoader(data, 2, shuffle=True), where="disk")
-    try:
+    with Snapshot(DataLoader(data, 2, shuffle=True), where="disk") as snapshot:
         assert snapshot._storage._file.seek(0, 2) == 0
-        assert not any(t.numel() >= 1000 for t in snapshot._notes.tensors)
-    finally:
-        snapshot.close()
+        assert not any(t.numel() >= 1000 for t in snapshot._state.tensors)
 
 
 def workers() -> set[psutil.Process]:
@@ -240,7 +237,7 @@ def test_persistent_workers_of_the_user_are_not_drawn_from(as_validation: bool) 
     assert epochs[0] == epochs[1]
 
 
-def test_a_stream_of_data_is_walked_by_workers_of_the_sweep() -> None:
+def test_a_stream_of_data_is_read_by_workers_of_the_sweep() -> None:
     class Stream(IterableDataset):
         def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
             return iter([(torch.ones(3), torch.zeros(1))] * 20)

@@ -233,7 +233,7 @@ def test_a_file_that_was_cut_short_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", ["/tmp", "ram", 3, None])
 def test_a_place_of_another_kind_is_refused(where: Any) -> None:
     training = Training()
-    with pytest.raises(InvalidInputError, match="expected snapshot to be"):
+    with pytest.raises(InvalidInputError, match="snapshot must be"):
         training.range_test(where)
     assert training.steps == 0
 

@@ -154,9 +154,8 @@ def test_memory_that_is_given_back_at_the_time_is_left_alone() -> None:
 
 def kept_bytes(*objects: Any) -> int:
     """Return the size of the file that a snapshot on disk writes."""
-    snapshot = Snapshot(*objects, where="disk")
-    size: int = snapshot._storage._file.seek(0, 2)
-    snapshot.close()
+    with Snapshot(*objects, where="disk") as snapshot:
+        size: int = snapshot._storage._file.seek(0, 2)
     return size
 
 

@@ -208,3 +208,14 @@ def test_a_dict_for_a_model_without_a_loss_is_refused(model, optimizer, batches)
     finder = LRFinder(model, optimizer)
     with pytest.raises(InvalidInputError, match="expected a scalar loss, got a tensor of shape"):
         finder.range_test([{"input": batches[0][0]}], progress=False)
+
+
+def test_a_batch_that_tells_its_size_is_believed():
+    class Graphs:
+        """A batch of three graphs with seven nodes in all, as PyG joins them."""
+
+        x = torch.zeros(7, 2)
+        batch_size = 3
+
+    assert batch_size(Graphs()) == 3
+    assert batch_size([Graphs(), Graphs()]) == 3

@@ -1,0 +1,164 @@
+"""Every check of this project, one session each.
+
+`.ci/run` runs them all, `.ci/run lint types` those two. The workflow and the commit hooks start the
+same sessions, so a command of a check stands here and nowhere else.
+"""
+
+import functools
+import os
+import re
+import shutil
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parents[1]
+DIST = ROOT / ".nox/dist"
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+
+nox.needs_version = ">=2026.10.20"  # knows `requires` and `parallel`
+nox.options.envdir = str(ROOT / ".nox")
+nox.options.reuse_venv = "yes"
+nox.options.parallel = 2  # sessions with environments of their own; those in `.venv` take turns
+
+# What the checkout offers beyond the package itself, and what needs other processes or libraries.
+NOT_CORE = [
+    "tests/benchmark",
+    "tests/benchmarks",
+    "tests/distributed",
+    "tests/gpu",
+    "tests/integrations",
+    "tests/notebooks",
+    "tests/test_package.py",
+]
+
+
+def check(**options):
+    """Make a session that runs at the root of the checkout, not beside this file."""
+
+    def register(function):
+        @nox.session(**options)
+        @functools.wraps(function)
+        def at_root(session, *arguments, **keywords):
+            with session.chdir(ROOT):
+                function(session, *arguments, **keywords)
+
+        return at_root
+
+    return register
+
+
+def install(session, *groups):
+    """Install the checkout with dependency groups into `.venv`, as the README's commands do."""
+    if not Path(".venv").exists():
+        session.run("python3", "-m", "venv", ".venv")
+    pip = [".venv/bin/python", "-m", "pip", "install", "--quiet"]
+    session.run(*pip, "--upgrade", "pip")  # the one that comes with Python may not know `--group`
+    session.run(*pip, "-e", ".", *(f"--group={group}" for group in groups))
+
+
+def readme_command(number):
+    """Return one of the two commands that a new user copies out of the README."""
+    commands = re.findall(r"^python3 -m venv .*", Path("README.md").read_text("utf-8"), re.M)
+    if len(commands) != 2:
+        raise ValueError(f"README.md should have two such commands, not {len(commands)}")
+    return commands[number]
+
+
+@check(allow_parallel=True)
+def lint(session):
+    """Format, lint, and the order of imports."""
+    session.install("--group=lint")
+    session.run("ruff", "format", "--check")
+    session.run("ruff", "check")
+    session.run("lint-imports")
+
+
+@check(venv_backend="none")
+def demo(session):
+    """The README's first command, in a new environment."""
+    shutil.rmtree(".venv", ignore_errors=True)
+    folder = session.create_tmp()
+    session.run("bash", "-ec", f"{readme_command(0)} --output '{folder}'")
+    session.run("ls", "-l", f"{folder}/lr_finder.png", f"{folder}/lr_finder.json")
+
+
+@check(venv_backend="none")
+def tests(session):
+    """The README's second command, with branch coverage."""
+    for file in ROOT.glob(".coverage*"):
+        file.unlink()
+    addopts = f"{os.environ.get('PYTEST_ADDOPTS', '')} --cov --cov-report="
+    session.run("bash", "-ec", readme_command(1), env={"PYTEST_ADDOPTS": addopts})
+    session.run(".venv/bin/coverage", "report", "--skip-covered", "--show-missing")
+
+
+@check(venv_backend="none")
+def types(session):
+    """All types."""
+    install(session, "dev")
+    session.run(".venv/bin/mypy")
+
+
+@check(venv_backend="none")
+def baselines(session):
+    """The tests of the benchmarks that run other libraries' finders."""
+    install(session, "dev", "baselines")
+    fastai = ["install", "--quiet", "--no-deps", "fastai"]
+    session.run(".venv/bin/pip", *fastai)  # without spacy, which it pins
+    files = [str(path) for path in Path("tests").rglob("test_*.py") if runs_baselines(path)]
+    session.run(".venv/bin/python", "-m", "pytest", "-rs", *sorted(files))
+
+
+def runs_baselines(path):
+    """Return whether a test is left out where fastai or torch-lr-finder is not installed."""
+    return re.search(r"fastai|torch.lr.finder", path.read_text("utf-8")) is not None
+
+
+@check(venv_backend="none")
+def docs(session):
+    """The site, with every notebook executed and every link checked, into `build/site`."""
+    install(session, "dev")
+    session.run(
+        ".venv/bin/mkdocs", "build", "--strict", "--config-file", "notebooks/site/mkdocs.yml"
+    )
+
+
+@check(allow_parallel=True)
+def package(session):
+    """The wheel and the source distribution."""
+    session.install("--group=release")
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", DIST)
+    files = [str(path) for path in sorted(DIST.iterdir())]
+    session.run("twine", "check", "--strict", *files)
+    session.run("check-wheel-contents", *(file for file in files if file.endswith(".whl")))
+
+
+@check(reuse_venv=False, requires=["package"], allow_parallel=True)
+@nox.parametrize("versions", ["newest", "oldest"])
+def core(session, versions):
+    """The demo and the core tests against the wheel, with the newest and oldest versions."""
+    (wheel,) = DIST.glob("*.whl")
+    wanted = [f"{wheel}[demo]", "--group=run-tests"]
+    if versions == "oldest":
+        promised = [*PROJECT["project"]["dependencies"], *extra("demo")]
+        wanted += [one.replace(">=", "==") + ".*" for one in promised if ">=" in one]
+    session.install(*wanted)
+    session.run("pip", "list")
+    folder = Path(session.create_tmp())
+    session.run("lrfinder", "demo", "--output", str(folder))
+    # A copy, so that `import lrfinder` cannot mean the checkout.
+    copy = folder / "checkout"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for name in ("tests", "data", "README.md", "pyproject.toml"):
+        (shutil.copytree if Path(name).is_dir() else shutil.copy)(name, copy / name)
+    with session.chdir(copy):
+        left_out = [f"--ignore={path}" for path in NOT_CORE]
+        session.run("python", "-m", "pytest", "tests", *left_out)
+
+
+def extra(name):
+    """Return what an extra of the package asks for."""
+    return PROJECT["project"]["optional-dependencies"][name]

@@ -1,0 +1,79 @@
+"""The random number generators of a loader, its data set, transforms and collate function."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lrfinder._snapshot.containers import Restore
+from lrfinder._snapshot.kinds import IMMUTABLE
+from lrfinder._snapshot.references import attributes, is_written_by_user, items, variables
+from lrfinder._snapshot.rng import GENERATORS
+
+# How far and how much is searched: a loader has a few dozen objects, a data set may have millions.
+_DEPTH = 12
+_MOST_OBJECTS = 10_000
+_MISSING = object()
+
+
+def search(root: Any) -> Iterator[Any]:
+    """Return the objects that are reached from `root`, the nearest first, up to a limit."""
+    seen: dict[int, Any] = {}
+    pending = deque([(root, 0)])
+    while pending and len(seen) < _MOST_OBJECTS:
+        thing, depth = pending.popleft()
+        if id(thing) in seen:
+            continue
+        seen[id(thing)] = thing  # held, so that no id is used twice
+        yield thing
+        if depth < _DEPTH:
+            parts = (part for part in _parts(thing) if type(part) not in IMMUTABLE)
+            pending.extend((part, depth + 1) for part in parts)
+
+
+def capture_generator_attributes(holder: dict[str, Any]) -> Restore:
+    """Return a call that restores which generators are in a dict of attributes.
+
+    One that was created in the meantime is removed: it would be created anew, from its seed.
+    """
+    before = dict(holder)
+
+    def restore() -> None:
+        for name in (*before, *(holder.keys() - before)):
+            old, new = before.get(name, _MISSING), holder.get(name, _MISSING)
+            if old is new or not (isinstance(old, GENERATORS) or isinstance(new, GENERATORS)):
+                continue
+            if old is _MISSING:
+                del holder[name]
+            else:
+                holder[name] = old
+
+    return restore
+
+
+def _parts(thing: Any) -> Iterator[Any]:
+    if isinstance(thing, type):
+        # Only generators that all objects share, and those that a method knows as a global.
+        for value in (value for kind in thing.__mro__ for value in vars(kind).values()):
+            if isinstance(value, GENERATORS) or (
+                isinstance(value, FunctionType) and is_written_by_user(value)
+            ):
+                yield value
+    elif isinstance(thing, FunctionType):
+        yield from variables(thing).values()
+    elif isinstance(thing, MethodType):
+        yield from (thing.__self__, thing.__func__)
+    elif isinstance(thing, partial):
+        yield from (thing.func, *thing.args, *thing.keywords.values())
+    elif not isinstance(thing, (Tensor, np.ndarray, ModuleType, *GENERATORS)):
+        yield from items(thing).values()
+        yield from attributes(thing).values()
+        slots = (getattr(kind, "__slots__", ()) for kind in type(thing).__mro__)
+        yield from (getattr(thing, name, None) for names in slots for name in names)
+        yield type(thing)

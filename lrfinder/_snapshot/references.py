@@ -1,0 +1,65 @@
+"""The objects that an object refers to: its attributes, items, and the variables of a function."""
+
+from __future__ import annotations
+
+import sysconfig
+from collections import deque
+from itertools import islice
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+# Items of one container that are looked at: a list of transforms has fewer, a data set has more.
+_MOST_ITEMS = 100
+_LIBRARIES = (sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]), "<frozen")
+
+
+def attributes(thing: Any) -> dict[str, Any]:
+    """Return the dict that holds the attributes of an object; an empty one if there is none."""
+    found = getattr(thing, "__dict__", None)
+    return found if isinstance(found, dict) else {}
+
+
+def items(container: Any) -> dict[Any, Any]:
+    """Return up to 100 items of a dict, list, tuple or deque, by key or index; else none."""
+    if isinstance(container, dict):
+        return dict(islice(container.items(), _MOST_ITEMS))
+    if isinstance(container, (list, tuple, deque)):
+        return dict(enumerate(islice(container, _MOST_ITEMS)))
+    return {}
+
+
+def variables(function: FunctionType) -> dict[str, Any]:
+    """Return what a function brings along: defaults, closure, and the globals that it names.
+
+    The globals of a library are left out.
+    """
+    code, defaults = function.__code__, function.__defaults__ or ()
+    arguments = code.co_varnames[: code.co_argcount]
+    found = dict(zip(arguments[len(arguments) - len(defaults) :], defaults, strict=True))
+    found |= function.__kwdefaults__ or {}
+    if is_written_by_user(function):
+        named = names_in(code) & function.__globals__.keys()
+        found |= {name: function.__globals__[name] for name in sorted(named)}
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    return found
+
+
+def names_in(code: CodeType) -> frozenset[str]:
+    """Return the names of globals and attributes in some code and the functions within."""
+    inner = (names_in(part) for part in code.co_consts if isinstance(part, CodeType))
+    return frozenset(code.co_names).union(*inner)
+
+
+def is_written_by_user(function: FunctionType) -> bool:
+    """Return whether a function is outside the standard library and the installed packages."""
+    return not is_in_library(function.__code__.co_filename)
+
+
+def is_in_library(path: str) -> bool:
+    """Return whether a source file belongs to the standard library or an installed package."""
+    return path.startswith(_LIBRARIES) or "site-packages" in path or "dist-packages" in path

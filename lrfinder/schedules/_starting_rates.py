@@ -1,0 +1,100 @@
+"""The rate that each parameter group starts from, and the checks that schedules share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from torch.optim import Optimizer
+
+from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.param_groups import group_ratios, learning_rates, set_learning_rates
+from lrfinder.suggestion import Suggestion
+
+
+def positive(name: str, value: float, at_most: float = math.inf) -> float:
+    """Return `value` as a float; raise if it is not finite or not in (0, at_most]."""
+    number = float(value)
+    if math.isfinite(number) and 0 < number <= at_most:
+        return number
+    allowed = "a finite number > 0" if at_most == math.inf else f"in (0, {at_most:g}]"
+    raise InvalidInputError(f"expected {name} to be {allowed}, got {value!r}")
+
+
+def relative_floor(name: str, lowest: float, lrs: Sequence[float]) -> float:
+    """Return a floor as a fraction of the largest rate; raise if it is not in [0, largest rate].
+
+    Args:
+        name: the argument, for the message.
+        lowest: floor of the largest group.
+        lrs: rate of each group, >= 0.
+    """
+    largest = max(lrs)
+    if 0 <= lowest <= largest:
+        return lowest / largest
+    raise InvalidInputError(
+        f"expected {name} to be between 0 and the learning rate {largest:g}, got {lowest:g}"
+    )
+
+
+def group_rates(optimizer: Optimizer, lr: Suggestion | float, number: str = "lr") -> list[float]:
+    """Return one rate per parameter group.
+
+    Args:
+        optimizer: if `lr` is a number, its current rates give the ratios of the groups.
+        lr: a suggestion, or the rate of the largest group, > 0.
+        number: attribute of the suggestion to take, and name of the argument, for the message.
+
+    Raises:
+        InvalidInputError: if a rate is not > 0, if the suggestion is for another number of groups,
+            or if all current rates are 0, so that there are no ratios to keep.
+    """
+    groups = len(optimizer.param_groups)
+    if isinstance(lr, Suggestion):
+        largest, current = positive(number, getattr(lr, number)), list(lr.lrs)
+    else:
+        largest, current = positive(number, lr), learning_rates(optimizer)
+    if len(current) != groups:
+        raise InvalidInputError(
+            f"expected an optimizer with {len(current)} parameter groups, as in the range test, "
+            f"got {groups}; pass a number instead of the suggestion"
+        )
+    if groups > 1 and max(current) == 0:
+        raise InvalidInputError(
+            "expected a parameter group with a learning rate > 0, got "
+            f"{current}: there are no ratios to keep; set the rates, or pass a suggestion"
+        )
+    return [largest * ratio for ratio in group_ratios(current)]
+
+
+def set_starting_rates(optimizer: Optimizer, lrs: Sequence[float]) -> None:
+    """Set the rates that the next scheduler starts from, one per parameter group."""
+    set_learning_rates(optimizer, lrs)
+    for group, lr in zip(optimizer.param_groups, lrs, strict=True):
+        # torch would start from the `initial_lr` of an earlier scheduler. A float never shares
+        # memory with a Tensor rate that is filled in place.
+        group["initial_lr"] = lr
+
+
+@contextmanager
+def starting_at(optimizer: Optimizer, lrs: Sequence[float]) -> Iterator[None]:
+    """Set the rates that a scheduler built in the block starts from; undo all if the block raises.
+
+    A scheduler changes rates and momentum, adds keys to the groups and wraps `optimizer.step`
+    when it is built, and some of torch's classes check their arguments only after that.
+    """
+    attributes = dict(vars(optimizer))
+    groups = [dict(group) for group in optimizer.param_groups]
+    before = learning_rates(optimizer)
+    try:
+        set_starting_rates(optimizer, lrs)
+        yield
+    except BaseException:
+        vars(optimizer).clear()
+        vars(optimizer).update(attributes)
+        for group, old in zip(optimizer.param_groups, groups, strict=True):
+            group.clear()
+            group.update(old)
+        set_learning_rates(optimizer, before)
+        raise

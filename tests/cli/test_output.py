@@ -1,0 +1,173 @@
+"""What a command prints and where its files go, also when that fails."""
+
+import os
+import resource
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lrfinder import RangeTestResult
+from tests.cli.conftest import installed
+
+TASK = """
+    import time
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    inputs = torch.randn(16, 4)
+    batches = [(inputs, inputs.sum(1, keepdim=True))]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    calls = []
+
+    def setup():
+        calls.append(1)
+        return model, optimizer, nn.MSELoss(), batches
+
+    def slow():
+        def endless():
+            while True:
+                time.sleep(0.05)
+                yield batches[0]
+        print("ready", flush=True)
+        return model, optimizer, nn.MSELoss(), endless()
+"""
+
+
+@pytest.fixture
+def task(write):
+    return write("user_task.py", TASK)
+
+
+def shell(line, tmp_path, **options):
+    return subprocess.run(
+        ["bash", "-c", line, "bash", *installed()],
+        check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("output", ["/proc", "/proc/nowhere"])
+def test_a_directory_that_cannot_be_written_to_is_found_before_the_sweep(command, task, output):
+    status, out, err = command("run", f"{task}:setup", "--output", output)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"lrfinder: error: could not write to {output}: ")
+    assert err.count("\n") == 1  # no progress bar either
+
+
+def test_a_full_directory_is_found_before_the_sweep(task, tmp_path):
+    """No file of the process may grow beyond 100,000 bytes, as on a disk with no more room."""
+    done = subprocess.run(
+        installed("run", f"{task}:setup"),
+        check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "lrfinder: error: could not write to .: File too large\n"
+
+
+@pytest.mark.parametrize("name", ["lr_finder.json", "lr_finder.png"])
+def test_a_directory_with_the_name_of_a_file_is_found_before_the_sweep(
+    command, task, tmp_path, name
+):
+    (tmp_path / name).mkdir()
+    status, out, err = command("run", f"{task}:setup")
+    assert (status, out) == (2, "")
+    assert err.splitlines()[-1].startswith(f"lrfinder run: error: {name} is a directory")
+
+
+def test_the_picture_of_a_sweep_never_overwrites_a_result(command, task, tmp_path):
+    command("run", f"{task}:setup")
+    (tmp_path / "lr_finder.json").rename(tmp_path / "lr_finder.png")
+    assert command("run", f"{task}:setup").status == 2
+    assert len(RangeTestResult.load(tmp_path / "lr_finder.png")) > 10
+
+
+def test_the_rate_is_printed_where_the_files_cannot_be_written_after_all(
+    command, task, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RangeTestResult, "save", full)
+    status, out, err = command("run", f"{task}:setup")
+    assert status == 1
+    assert out.startswith("Suggested lr:")
+    assert err.splitlines()[-1] == (
+        "lrfinder: error: could not write lr_finder.json: No space left on device"
+    )
+
+
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+@pytest.mark.parametrize("command_line", ["run user_task.py:setup", "--help"])
+def test_a_reader_that_goes_is_no_failure_and_loses_nothing(task, tmp_path, reader, command_line):
+    done = shell(f'"$@" {command_line} | {reader}; echo ${{PIPESTATUS[0]}}', tmp_path)
+    assert done.stdout.splitlines()[-1] == "0"
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    if "run" in command_line:
+        assert reader == "true" or done.stdout.startswith("Suggested lr:")
+        assert (tmp_path / "lr_finder.json").is_file()
+        assert (tmp_path / "lr_finder.png").is_file()
+
+
+def test_output_that_cannot_be_printed_is_a_failure_but_the_files_are_written(task, tmp_path):
+    done = shell('"$@" run user_task.py:setup > /dev/full', tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "lrfinder: error: could not print the result: No space left on device"
+    )
+    assert (tmp_path / "lr_finder.json").is_file()
+    assert (tmp_path / "lr_finder.png").is_file()
+
+
+def test_ctrl_c_ends_with_one_line_and_status_130(task, tmp_path):
+    process = subprocess.Popen(
+        installed("run", f"{task}:slow"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "lrfinder: interrupted"
+    assert "Traceback" not in err
+    assert not (tmp_path / "lr_finder.json").exists()
+
+
+def test_a_wrong_backend_is_no_obstacle(command, task, tmp_path):
+    done = command.process("run", f"{task}:setup", MPLBACKEND="nonsense")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "lr_finder.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["lrfinder.py", "json.py", "random.py", "tqdm.py", "my-task.v2.py"]
+)
+def test_a_script_shadows_no_module_and_finds_its_neighbours(command, write, tmp_path, name):
+    write("user_neighbour.py", TASK)
+    write(name, "import json, random\nfrom user_neighbour import setup\nassert json.dumps(1)\n")
+    write(
+        "random.py", "raise AssertionError('random.py shadows the standard library')"
+    ) if name == "json.py" else None
+    done = command.process("run", f"{name}:setup")
+    assert done.returncode == 0, done.stderr
+    assert len(RangeTestResult.load(tmp_path / "lr_finder.json")) > 10
+
+
+def test_a_script_that_reads_options_does_not_read_those_of_the_command(command, write):
+    write(
+        "user_options.py",
+        """
+        import argparse
+        from user_task import setup
+        print("epochs:", argparse.ArgumentParser().parse_args())
+        """,
+    )
+    write("user_task.py", TASK)
+    status, out, _ = command("run", "user_options.py:setup", "--num-iter", 20)
+    assert out.startswith("epochs: Namespace()\n")
+    assert status == 0

@@ -1,0 +1,208 @@
+"""Ctrl-C and other signals at any moment, also while the state is being restored."""
+
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import lrfinder
+from lrfinder import LRFinder, preserve_state
+from lrfinder._snapshot.snapshot import Snapshot
+from tests.snapshot.helpers import World, witness
+
+LIBRARY = str(Path(lrfinder.__file__).parent)
+
+
+@pytest.fixture(autouse=True)
+def handlers_are_as_before() -> Any:
+    # A process that was started in the background ignores Ctrl-C.
+    started_with = signal.signal(signal.SIGINT, signal.default_int_handler)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    after = [signal.getsignal(number) for number in numbers]
+    signal.signal(signal.SIGINT, started_with)
+    assert after == before
+
+
+class InterruptAt:
+    """Presses Ctrl-C before some lines that the library runs while it restores."""
+
+    def __init__(self, *lines: int) -> None:
+        self.lines = lines
+        self.count = 0
+
+    def __enter__(self) -> "InterruptAt":
+        self._before = sys.gettrace()  # that of a coverage measurement
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(LIBRARY):
+            return None
+        if event == "line":
+            if self.count in self.lines:
+                signal.raise_signal(signal.SIGINT)
+            self.count += 1
+        return self._trace
+
+
+def restore_interrupted(*lines: int) -> tuple[World, Any, InterruptAt]:
+    world = World()
+    world.train(3)
+    before = witness(world)
+    snapshot = Snapshot(
+        world.model, world.criterion, world.optimizer, world.scaler, world.metric, world.loader
+    ).__enter__()
+    world.train(2)
+    world.metric.update(1.0)
+    trace = InterruptAt(*lines)
+    try:
+        with trace:
+            snapshot.__exit__(None, None, None)
+    except KeyboardInterrupt:
+        assert lines
+    else:
+        assert not any(line < trace.count for line in lines), "Ctrl-C was swallowed"
+    return world, before, trace
+
+
+def same_but_for_unnamed(world: World, before: Any) -> None:
+    after = witness(world)
+    for kind in set(before) - {"ema", "scheduler"}:
+        assert after[kind] == before[kind], kind
+
+
+def lines_of_a_restore() -> int:
+    return restore_interrupted()[2].count
+
+
+def test_one_press_while_restoring_leaves_nothing_half_restored() -> None:
+    """Wherever it comes: the whole state is restored, and only then is it raised."""
+    total = lines_of_a_restore()
+    assert total > 100
+    # Every line of the beginning and the end, and some of the many alike between them.
+    between = random.Random(0).sample(range(40, total - 40), 60)
+    for line in [*range(1, 40), *between, *range(total - 40, total)]:
+        world, before, _ = restore_interrupted(line)
+        same_but_for_unnamed(world, before)
+
+
+def test_many_presses_while_restoring_leave_nothing_half_restored() -> None:
+    total = lines_of_a_restore()
+    for first in range(30, 60):
+        world, before, _ = restore_interrupted(*range(first, total - 30, 7))
+        same_but_for_unnamed(world, before)
+
+
+def test_ctrl_c_in_the_sweep_and_again_in_a_part_that_is_restored() -> None:
+    class Impatient:
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, _: Any) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    before = [p.detach().clone() for p in model.parameters()]
+    finder = LRFinder(model, optimizer, nn.MSELoss(), preserve=[Impatient()])
+
+    def press(_: float, __: float, step: int) -> None:
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        finder.range_test(
+            [(torch.ones(2, 2), torch.ones(2, 1))], num_iter=9, progress=False, on_step=press
+        )
+    assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
+    assert not optimizer.state
+
+
+def test_a_request_to_terminate_waits_until_the_state_is_restored() -> None:
+    arrived: list[bool] = []
+    model = nn.Linear(2, 2)
+    expected = model.weight.detach().clone()
+
+    class Terminated:
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, _: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            assert not arrived
+
+    def handler(*_: Any) -> None:
+        arrived.append(torch.equal(model.weight, expected))
+
+    previous = signal.signal(signal.SIGTERM, handler)
+    try:
+        with preserve_state(model, Terminated()):
+            model.weight.data.zero_()
+        assert arrived == [True]
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def test_a_part_that_fails_does_not_keep_the_others_from_being_restored() -> None:
+    class Broken:
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, _: Any) -> None:
+            raise ValueError("cannot load")
+
+    model = nn.Linear(2, 2)
+    before, rng = model.weight.detach().clone(), torch.get_rng_state()
+
+    def change() -> None:
+        with preserve_state(Broken(), model):
+            model.weight.data.zero_()
+            torch.rand(1)
+
+    with pytest.raises(ValueError, match="cannot load"):
+        change()
+    assert torch.equal(model.weight, before)
+    assert torch.equal(torch.get_rng_state(), rng)
+
+
+def test_other_threads_restore_too() -> None:
+    """Signals belong to the main thread; elsewhere there is nothing to defer."""
+    model = nn.Linear(2, 2)
+    before = model.weight.detach().clone()
+
+    def run() -> None:
+        with preserve_state(model):
+            model.weight.data.zero_()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert torch.equal(model.weight, before)
+
+
+def test_a_snapshot_holds_no_copy_after_it_was_left() -> None:
+    """Also while a traceback refers to it."""
+    import gc
+    import weakref
+
+    model = nn.Linear(2, 2)
+    model.weight.grad = torch.zeros(2, 2)
+    alive = weakref.ref(model.weight.grad)
+    with Snapshot(model) as snapshot:
+        pass
+    model.weight.grad = None
+    gc.collect()
+    assert alive() is None
+    assert snapshot
