@@ -1,4 +1,4 @@
-"""`lrfinder demo`: a range test on real images, with nothing to prepare."""
+"""`lrfinder demo`: a learning rate for real images, with nothing to prepare."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 
 from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
-from lrfinder.cli._sweep import add_options, check_options, sweep
+from lrfinder.cli._sweep import add_options, check_options, search, step_settings
 from lrfinder.cli.demo_task import DATASETS, OPTIMIZERS, Task, build
 
 _EXAMPLES = """\
 examples:
   lrfinder demo
-  lrfinder demo --optimizer adam --num-iter 200
+  lrfinder demo --optimizer adam --total-steps 5000
   lrfinder demo --dataset cifar10 --output /tmp/cifar10
-  lrfinder demo --step-mode linear --end-lr 0.5
+  lrfinder demo --sweep-only --step-mode linear --end-lr 0.5
 """
 
 
@@ -28,9 +28,9 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "demo",
         help="find a learning rate for a small network on real images",
-        description="Runs a range test for a small convolutional network on the handwritten "
-        "digits of scikit-learn, prints the suggested learning rate, and writes the curve to "
-        "lr_finder.png and lr_finder.json.",
+        description="Finds a learning rate for a small convolutional network on the handwritten "
+        "digits of scikit-learn: one sweep over all rates, then short trainings at the rates in "
+        "question. Prints the rate and writes the sweep to lr_finder.png and lr_finder.json.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -64,8 +64,9 @@ def run(arguments: argparse.Namespace) -> None:
     check_options(arguments)
     with _one_thread():
         task = _build(arguments)
-        finder = LRFinder(task.model, task.optimizer, task.criterion)
-        sweep(finder, task.train_loader, None, arguments)
+        settings = step_settings(task.model, arguments)
+        finder = LRFinder(task.model, task.optimizer, task.criterion, **settings)
+        search(finder, task.train_loader, None, arguments)
 
 
 def _build(arguments: argparse.Namespace) -> Task:

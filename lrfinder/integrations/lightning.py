@@ -1,16 +1,18 @@
-"""The range test for a `LightningModule` and a `Trainer`: as a function, or as a callback.
+"""The learning rate of a `LightningModule` and a `Trainer`: by functions, or by callbacks.
 
 ```python
-result = range_test(trainer, module, loader)  # before trainer.fit
-trainer = Trainer(callbacks=[RangeTest(set_lr=True)])  # or at the start of it
+found = recommend(trainer, module, loader, set_lr=True)  # before trainer.fit
+trainer = Trainer(callbacks=[Recommend(set_lr=True)])  # or at the start of it
 ```
+
+`range_test` and `RangeTest` are the quick look, with the rate that one sweep suggests.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -26,6 +28,7 @@ from lrfinder._errors import (
     warn,
 )
 from lrfinder._finder import LRFinder
+from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import _own_workers
@@ -80,7 +83,7 @@ class RangeTest(*_CALLBACKS):  # type: ignore[misc]
         **options: as for `LRFinder.range_test`; accumulation is that of the trainer.
 
     Attributes:
-        result: the last range test; reading it before the first raises `NoResultError`.
+        result: the `RangeTestResult`; reading it raises `NoResultError` before the first.
     """
 
     def __init__(
@@ -98,13 +101,15 @@ class RangeTest(*_CALLBACKS):  # type: ignore[misc]
         self._set_lr = set_lr
         self._attr_name = attr_name
         self._options = options
-        self._result: RangeTestResult | None = None
+        self._result: Any = None
 
     @property
-    def result(self) -> RangeTestResult:
-        """The last range test; raises `NoResultError` before the first."""
+    def result(self) -> Any:
+        """The last result; raises `NoResultError` before the first."""
         if self._result is None:
-            raise NoResultError("there is no range test yet; call trainer.fit(module) first")
+            raise NoResultError(
+                f"{type(self).__name__} has no result yet; call trainer.fit(module) first"
+            )
         return self._result
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -114,9 +119,40 @@ class RangeTest(*_CALLBACKS):  # type: ignore[misc]
         if self._set_lr:  # a module without a rate is an error before the sweep
             _name_of_lr(pl_module, self._attr_name)
         with _finder(trainer, pl_module, self._optimizer, self._monitor) as (finder, loader):
-            self._result = finder.range_test(loader, **self._options)
-        if self._set_lr and _set_lr(pl_module, self._attr_name, self._result):
+            try:
+                self._result = self._run(finder, loader)
+                lr = self._lr(self._result) if self._set_lr else None
+            except NoSuggestionError as error:
+                warn(f"the learning rate was not changed, because none was found: {error}")
+                lr = None
+        if lr is not None:
+            _parsing.lightning_setattr(pl_module, _name_of_lr(pl_module, self._attr_name), lr)
             trainer.strategy.setup_optimizers(trainer)
+
+    def _run(self, finder: LRFinder, loader: Updates) -> Any:
+        return finder.range_test(loader, **self._options)
+
+    def _lr(self, result: Any) -> float:
+        lr: float = result.suggest().lr
+        return lr
+
+
+class Recommend(RangeTest):
+    """Confirms a rate by short trainings at the start of `Trainer.fit`.
+
+    Args:
+        **options: those of `RangeTest`, with those of `LRFinder.recommend` in place of those of
+            `range_test`.
+
+    Attributes:
+        result: the `Recommendation`; reading it raises `NoResultError` if there is none.
+    """
+
+    def _run(self, finder: LRFinder, loader: Updates) -> Any:
+        return finder.recommend(loader, **self._options)
+
+    def _lr(self, result: Any) -> float:
+        return float(result)
 
 
 def range_test(
@@ -147,27 +183,92 @@ def range_test(
     Raises:
         InvalidInputError: if the trainer uses several devices, or `set_lr` finds no rate to set.
     """
+
+    def sweep(finder: LRFinder, loader: Updates, chosen: dict[str, Any]) -> RangeTestResult:
+        return finder.range_test(loader, **chosen)
+
+    name = _name_of_lr(module, attr_name) if set_lr else ""
+    result: RangeTestResult = _run_alone(
+        trainer, sweep, module, train_dataloaders, datamodule, options
+    )
     if set_lr:
-        _name_of_lr(module, attr_name)
-    test = RangeTest(**options)
-    _run_alone(trainer, test, module, train_dataloaders, datamodule)
+        try:
+            _parsing.lightning_setattr(module, name, result.suggest().lr)
+        except NoSuggestionError as error:
+            warn(f"the learning rate was not changed, because none was found: {error}")
+    return result
+
+
+def recommend(
+    trainer: Trainer,
+    module: LightningModule,
+    train_dataloaders: Iterable[Any] | None = None,
+    *,
+    datamodule: LightningDataModule | None = None,
+    set_lr: bool = False,
+    attr_name: str = "",
+    **options: Any,
+) -> Recommendation:
+    """Confirm a rate by short trainings, each as `trainer` would train, without changing it.
+
+    Args:
+        trainer: as for `range_test`.
+        module: restored afterwards, apart from its rate if `set_lr` is true.
+        train_dataloaders: as for `Trainer.fit`.
+        datamodule: as for `Trainer.fit`.
+        set_lr: write the confirmed rate to the module's learning rate.
+        attr_name: as for `RangeTest`.
+        **options: `optimizer` and `monitor` as for `RangeTest`, and those of `LRFinder.recommend`.
+
+    Raises:
+        InvalidInputError: as for `range_test`.
+        NoSuggestionError: if no rate trains.
+    """
+
+    def search(finder: LRFinder, loader: Updates, chosen: dict[str, Any]) -> Recommendation:
+        return finder.recommend(loader, **chosen)
+
+    name = _name_of_lr(module, attr_name) if set_lr else ""
+    found: Recommendation = _run_alone(
+        trainer, search, module, train_dataloaders, datamodule, options
+    )
     if set_lr:
-        _set_lr(module, attr_name, test.result)
-    return test.result
+        _parsing.lightning_setattr(module, name, found.lr)
+    return found
 
 
 def _run_alone(
     trainer: Trainer,
-    test: Any,
+    work: Callable[[LRFinder, Updates, dict[str, Any]], Any],
     module: LightningModule,
     train_dataloaders: Iterable[Any] | None,
     datamodule: LightningDataModule | None,
-) -> None:
-    """Run a callback as at the start of a training that ends before its first batch."""
+    options: dict[str, Any],
+) -> Any:
+    """Do some work at the start of a training that ends before its first batch."""
+    index, monitor = options.pop("optimizer", 0), options.pop("monitor", None)
+    results = []
+
+    class Work(*_CALLBACKS):  # type: ignore[misc]
+        """Does the work, then ends the training, unseen by the other callbacks."""
+
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            trainer.callbacks.remove(self)
+            with _finder(trainer, pl_module, index, monitor) as (finder, loader):
+                results.append(work(finder, loader, options))
+            trainer.should_stop = True
+            trainer.callbacks = []
+
     others = _participants(trainer)
-    stand_in = _stand_in(trainer, [*others, test])
+    stand_in = _stand_in(trainer, [*others, Work()])
     with _attached(module, datamodule), preserve_state(module, *map(vars, others)):
         stand_in.fit(module, train_dataloaders, datamodule=datamodule)
+    if not results:
+        raise InvalidInputError(
+            "trainer.fit ended before the first batch; check the training data, "
+            "limit_train_batches and fast_dev_run"
+        )
+    return results[0]
 
 
 def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
@@ -177,13 +278,6 @@ def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
             f"the trainer uses {type(trainer.strategy).__name__}, not a single device; use "
             "Trainer(callbacks=[RangeTest()]), which sweeps in the processes of the training"
         )
-
-    class Stop(package.Callback):  # type: ignore[name-defined]
-        """Ends the training, unseen by the other callbacks."""
-
-        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-            trainer.should_stop = True
-            trainer.callbacks = []
 
     on_cpu = isinstance(trainer.accelerator, package.accelerators.CPUAccelerator)
     stand_in: Trainer = package.Trainer(
@@ -195,7 +289,7 @@ def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
         gradient_clip_algorithm=trainer.gradient_clip_algorithm,
         limit_train_batches=trainer.limit_train_batches,
         overfit_batches=trainer.overfit_batches,
-        callbacks=[*callbacks, Stop()],
+        callbacks=callbacks,
         max_epochs=1,
         limit_val_batches=0,
         logger=_silent(trainer),
@@ -404,14 +498,3 @@ def _name_of_lr(module: LightningModule, attr_name: str) -> str:
         f"{type(module).__name__} and its hparams have no attribute {' or '.join(names)} to set; "
         "let configure_optimizers read its rate from one, and pass its name as attr_name"
     )
-
-
-def _set_lr(module: LightningModule, attr_name: str, result: RangeTestResult) -> bool:
-    """Write the suggestion to the module; warn and return False if there is none."""
-    try:
-        lr = result.suggest().lr
-    except NoSuggestionError as error:
-        warn(f"the learning rate was not changed, because the range test names none: {error}")
-        return False
-    _parsing.lightning_setattr(module, _name_of_lr(module, attr_name), lr)
-    return True
