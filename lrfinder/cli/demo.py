@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
         default="sgd",
         help="sgd uses momentum 0.9, the others PyTorch's defaults (default: sgd)",
     )
-    add_options(parser, end_lr="10; with --step-mode linear 1 for sgd and 0.1 for the others")
+    add_options(parser, end_lr="10; with --step-mode linear 1 for sgd, 0.1 for rmsprop, else 0.01")
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
         DownloadError: if the images cannot be downloaded.
     """
     if arguments.end_lr is None:
-        # The steps of a linear sweep lie near its end, which has to be where training fails.
-        linear_end = 1.0 if arguments.optimizer == "sgd" else 0.1
+        # The steps of a linear sweep lie near its end, which must be near where training fails.
+        linear_end = {"sgd": 1.0, "rmsprop": 0.1}.get(arguments.optimizer, 0.01)
         arguments.end_lr = linear_end if arguments.step_mode == "linear" else 10.0
     check_options(arguments)
     with _one_thread():
