@@ -113,7 +113,8 @@ def needs_baseline(path):
     """Return whether tests are skipped where a library of the group `baselines` is missing."""
     text = path.read_text("utf-8")
     libraries = "fastai|torch_lr_finder|optuna|prodigyopt|schedulefree|dadaptation"
-    return "importorskip" in text and re.search(libraries, text) is not None
+    skips = re.search("importorskip|is not installed", text)
+    return bool(skips and re.search(libraries, text))
 
 
 @check(venv_backend="none")
