@@ -103,7 +103,8 @@ def test_without_a_network_one_line_names_the_data_set_that_works(command, monke
     assert out == ""
     assert err.count("\n") == 1
     assert dataset in err
-    assert "no route to host" in err
+    # torchvision before 0.19 leaves the cause out.
+    assert "no route to host" in err or "Error downloading" in err
     assert "--dataset digits" in err
     assert socket.getdefaulttimeout() == patience
 
