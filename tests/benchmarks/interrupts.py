@@ -67,9 +67,9 @@ def count(number: int, arm: Callable[[float], Callable[[], None]], seed: int = 0
         seed: of the delays.
     """
     delays, counts = random.Random(seed), Counter[str]()
-    raised: BaseException | None = None
     world, before, duration = _begin()
     for _ in range(number):
+        raised: BaseException | None = None
         expected = modes()
         try:
             disarm = arm(delays.uniform(0, 1.05 * duration))
