@@ -102,7 +102,7 @@ def test_the_other_optimizer_can_be_swept_as_well(gan, loader):
 def test_an_optimizer_that_would_not_be_put_back_is_refused_before_it_steps(gan, loader):
     before = [p.detach().clone() for p in gan.critic.parameters()]
     finder = LRFinder(gan.generator, gan.generator_optimizer, update_step=gan.update)
-    with pytest.raises(InvalidInputError, match=r"got Adam, which is not; add it, .*preserve="):
+    with pytest.raises(InvalidInputError, match=r"Adam, that would not be restored; .*preserve="):
         finder.range_test(loader, progress=False)
     assert all(map(torch.equal, gan.critic.parameters(), before))
     assert gan.critic_optimizer.state_dict()["state"] == {}
