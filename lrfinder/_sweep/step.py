@@ -51,6 +51,7 @@ class GradientStep:
         self._optimizer = optimizer
         self._accumulation_steps = accumulation_steps
         self._clip_grad = clip_grad
+        self._zero_grad = _zero_grad_of(optimizer)
         self._micro_batches: list[Any] = []
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
@@ -67,7 +68,7 @@ class GradientStep:
 
     def _evaluate(self) -> StepOutput:
         """Compute the gradients of the mean loss over all samples, and clip them."""
-        self._optimizer.zero_grad()
+        self._zero_grad()
         output = self._accumulate(self._micro_batches)
         if self._clip_grad is not None:
             self._clip(self._clip_grad)
@@ -190,6 +191,22 @@ def make_step(
     if scaler is not None:
         raise _no_scaler(optimizer)
     return ClosureStep(loss, optimizer, accumulation_steps, clip_grad)
+
+
+def _zero_grad_of(optimizer: Optimizer) -> Callable[[], None]:
+    """Return the optimizer's `zero_grad`, without its mark for the profiler if it is torch's own.
+
+    The mark takes 2 to 4 % of the time that a small model takes for a step.
+    """
+    if getattr(optimizer.zero_grad, "__func__", None) is not Optimizer.zero_grad:
+        return optimizer.zero_grad
+
+    def zero_grad() -> None:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    return zero_grad
 
 
 def needs_closure(optimizer: Optimizer) -> bool:
