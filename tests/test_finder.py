@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from lrfinder import InvalidInputError, LRFinder, NoResultError, NoSuggestionError
+from lrfinder import (
+    InvalidInputError,
+    LRFinder,
+    NoResultError,
+    NoSuggestionError,
+    RangeTestResult,
+    StopReason,
+)
 
 
 @pytest.fixture
@@ -189,3 +196,69 @@ def test_an_unknown_method_or_quantity_is_refused_with_the_known_ones(model, opt
         finder.suggest("fastest")
     with pytest.raises(InvalidInputError, match="one of loss, got 'accuracy'"):
         finder.suggest(on="accuracy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"criterion": nn.MSELoss}, r"the class MSELoss; pass an instance, MSELoss\(\)"),
+        ({"criterion": "mse"}, "criterion must be a function .*, got 'mse'"),
+        ({"training_step": 5}, "training_step must be a function .*, got 5"),
+        ({"update_step": 5}, "update_step must be a function .*, got 5"),
+        ({"autocast": True}, "autocast must be a context .*, got True"),
+        ({"autocast": torch.autocast}, "autocast must be a context .*, got <class"),
+        ({"preserve": "sgd"}, "preserve must be a list of objects, got str"),
+        ({"preserve": nn.Sequential(nn.Linear(2, 2))}, "a list of objects, got Sequential"),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_refused(model, optimizer, arguments, match):
+    with pytest.raises(InvalidInputError, match=match):
+        LRFinder(model, optimizer, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"smooth_f": None}, "smooth_f must be a number in .*, got None"),
+        ({"smooth_f": "0.05"}, "smooth_f must be a number in .*, got '0.05'"),
+        ({"diverge_th": None}, "diverge_th must be a number > 1, got None"),
+        ({"groups": 0}, r"groups must list .*, got 0; pass \[0\]"),
+        ({"groups": ["body"]}, "groups must list .*, got .'body'."),
+        ({"on_step": 5}, "on_step must be a function .*, got 5"),
+        ({"steps_per_decade": "20"}, "steps_per_decade must be a number > 0, got '20'"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_refused(batches, refused, settings, match):
+    refused(batches, match, **settings)
+
+
+def test_an_optimizer_that_maximizes_has_the_curve_of_its_mirror_image():
+    """Raising minus the loss is lowering the loss, bit for bit."""
+    found = []
+    for sign, maximize in ((1, False), (-1, True)):
+        torch.manual_seed(0)
+        inputs = torch.randn(64, 3)
+        model = nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, maximize=maximize)
+
+        def criterion(outputs, targets, sign=sign):
+            return sign * (outputs - targets).square().mean()
+
+        loader = [(inputs, inputs.sum(1, keepdim=True))]
+        finder = LRFinder(model, optimizer, criterion)
+        result = finder.range_test(loader, loader, progress=False)
+        assert result.maximize is maximize
+        losses = [[sign * loss for loss in each] for each in (result.loss, result.val_loss)]
+        on = [finder.suggest(on=on).lr for on in ("loss", "val_loss")]
+        recommended = finder.recommend(loader, progress=False)
+        found.append((losses, result.stop_reason, on, recommended.lr, recommended.interval))
+    assert found[0] == found[1]
+    assert found[0][1] is StopReason.DIVERGED
+
+
+def test_what_was_maximized_survives_a_file(model, batches, tmp_path):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, maximize=True)
+    finder = LRFinder(model, optimizer, lambda out, target: -(out - target).square().mean())
+    result = finder.range_test(batches, num_iter=5, progress=False)
+    result.save(tmp_path / "result.json")
+    assert RangeTestResult.load(tmp_path / "result.json") == result

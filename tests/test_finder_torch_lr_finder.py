@@ -1,5 +1,8 @@
 """A script written for torch-lr-finder runs with only its import changed."""
 
+import inspect
+from functools import partial
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -143,3 +146,49 @@ def test_reset_has_nothing_left_to_do(net, trainloader):
         assert all(map(torch.equal, net.parameters(), before))
         assert optimizer.param_groups[0]["lr"] == 0.1
         finder.reset()
+
+
+@pytest.mark.parametrize(
+    ("call", "keyword", "answer"),
+    [
+        ("init", "memory_cache", 'snapshot="memory"'),
+        ("init", "cache_dir", "snapshot=pathlib.Path"),
+        ("init", "amp_backend", "autocast=torch.autocast.*scaler="),
+        ("init", "amp_config", "autocast=torch.autocast"),
+        ("init", "grad_scaler", "scaler"),
+        ("range_test", "non_blocking_transfer", "leave it out"),
+        ("plot", "suggest_lr", r"suggest\(\)"),
+    ],
+)
+def test_keywords_that_have_another_name_are_answered(net, call, keyword, answer):
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    finder = lrfinder.LRFinder(net, optimizer, nn.NLLLoss())
+    calls = {
+        "init": partial(lrfinder.LRFinder, net, optimizer, nn.NLLLoss()),
+        "range_test": partial(finder.range_test, []),
+        "plot": finder.plot,
+    }
+    with pytest.raises(lrfinder.InvalidInputError, match=f"no argument {keyword}; .*{answer}"):
+        calls[call](**{keyword: True})
+
+
+def test_the_signatures_are_those_without_the_answers():
+    parameters = inspect.signature(lrfinder.LRFinder.range_test).parameters
+    assert "train_loader" in parameters
+    assert "non_blocking_transfer" not in parameters
+
+
+def test_a_loader_wrapper_without_that_package(net, trainloader):
+    """What README tells to write in place of a subclass of TrainDataLoaderIter."""
+
+    class Noisy:
+        def __init__(self, loader):
+            self.loader = loader
+
+        def __iter__(self):
+            for images, labels in self.loader:
+                yield images + 0.1 * torch.randn_like(images), labels
+
+    finder = lrfinder.LRFinder(net, optim.Adam(net.parameters(), lr=1e-7), nn.NLLLoss())
+    result = finder.range_test(Noisy(trainloader), end_lr=1, progress=False)
+    assert len(trainloader) < len(result), "the wrapper was iterated again"

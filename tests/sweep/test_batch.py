@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, UserDict, namedtuple
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -210,12 +211,27 @@ def test_a_dict_for_a_model_without_a_loss_is_refused(model, optimizer, batches)
         finder.range_test([{"input": batches[0][0]}], progress=False)
 
 
-def test_a_batch_that_tells_its_size_is_believed():
-    class Graphs:
-        """A batch of three graphs with seven nodes in all, as PyG joins them."""
+@pytest.mark.parametrize("name", ["num_graphs", "batch_size"])
+def test_a_batch_that_tells_its_size_is_believed(name):
+    """A batch of three graphs with seven nodes in all, as PyG and DGL join them."""
+    graphs = SimpleNamespace(x=torch.zeros(7, 2), **{name: 3})
+    assert batch_size(graphs) == 3
+    assert batch_size([torch.zeros(3), graphs]) == 3
 
-        x = torch.zeros(7, 2)
-        batch_size = 3
 
-    assert batch_size(Graphs()) == 3
-    assert batch_size([Graphs(), Graphs()]) == 3
+def test_graphs_of_pyg(model):
+    geometric = pytest.importorskip("torch_geometric")
+    graph = geometric.data.Data(
+        x=torch.randn(5, 64), edge_index=torch.tensor([[0, 1], [1, 2]]), y=torch.zeros(1).long()
+    )
+    loader = geometric.loader.DataLoader([graph] * 24, batch_size=6)
+
+    def training_step(model, batch):
+        pooled = geometric.utils.scatter(model(batch.x), batch.batch)
+        return nn.functional.cross_entropy(pooled, batch.y)
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    finder = LRFinder(model, optimizer, training_step=training_step)
+    settings = {"num_iter": 5, "progress": False}
+    assert finder.range_test(loader, **settings).batch_size == 6
+    assert finder.range_test(loader, accumulation_steps=2, **settings).batch_size == 12

@@ -158,3 +158,95 @@ def test_an_optimizer_whose_step_a_scheduler_has_wrapped_is_still_known(model, b
         batches, end_lr=1.0, num_iter=5, progress=False
     )
     assert len(result) == 5
+
+
+class SAM(torch.optim.Optimizer):
+    """Sharpness-aware minimization in the form that most projects copy (davda54/sam)."""
+
+    def __init__(self, params, base_optimizer, rho=0.05, **kwargs):
+        super().__init__(params, {"rho": rho, **kwargs})
+        self.base_optimizer = base_optimizer(self.param_groups, **kwargs)
+        self.param_groups = self.base_optimizer.param_groups
+
+    @torch.no_grad()
+    def first_step(self):
+        for group in self.param_groups:
+            scale = group["rho"] / (self._norm() + 1e-12)
+            for p in group["params"]:
+                self.state[p]["old_p"] = p.data.clone()
+            moves = [p.grad * scale for p in group["params"]]
+            for p, move in zip(group["params"], moves, strict=True):
+                p.add_(move)
+        self.zero_grad()
+
+    @torch.no_grad()
+    def second_step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data = self.state[p]["old_p"]
+        self.base_optimizer.step()
+        self.zero_grad()
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        assert closure is not None, (
+            "Sharpness Aware Minimization requires closure, but it was not provided"
+        )
+        closure = torch.enable_grad()(closure)
+        self.first_step()
+        closure()
+        self.second_step()
+
+    def _norm(self):
+        return torch.stack([p.grad.norm() for g in self.param_groups for p in g["params"]]).norm()
+
+
+def make_sam(parameters):
+    return SAM(parameters, torch.optim.SGD, lr=0.1, momentum=0.9)
+
+
+def make_pytorch_optimizer_sam(parameters):
+    package = pytest.importorskip("pytorch_optimizer")
+    return package.SAM(parameters, torch.optim.SGD, lr=0.1, momentum=0.9)
+
+
+@pytest.mark.parametrize("make", [make_sam, make_pytorch_optimizer_sam])
+def test_sam_is_stepped_with_a_closure_as_by_hand(model, batches, make):
+    twin = copy.deepcopy(model)
+    twins = make(twin.parameters())
+    expected = []
+
+    def evaluate(batch):
+        loss = nn.functional.cross_entropy(twin(batch[0]), batch[1])
+        loss.backward()
+        return loss
+
+    for lr, batch in zip(learning_rate_grid(1e-3, 1.0, 10), batches, strict=True):
+        twins.param_groups[0]["lr"] = lr
+        expected.append(evaluate(batch).item())
+        twins.step(partial(evaluate, batch))
+        twins.zero_grad()
+
+    before = [p.detach().clone() for p in model.parameters()]
+    result = LRFinder(model, make(model.parameters()), nn.CrossEntropyLoss()).range_test(
+        batches, start_lr=1e-3, end_lr=1.0, num_iter=10, progress=False
+    )
+    assert list(result.loss) == expected
+    assert all(map(torch.equal, model.parameters(), before))
+
+
+def test_a_scaler_for_sam_is_refused(model, batches):
+    scaler = torch.amp.GradScaler("cpu")
+    finder = LRFinder(model, make_sam(model.parameters()), nn.CrossEntropyLoss(), scaler=scaler)
+    with pytest.raises(InvalidInputError, match=r"SAM takes a closure, .*; leave the scaler out"):
+        finder.range_test(batches, progress=False)
+
+
+def test_an_error_of_the_optimizer_itself_arrives(model, batches):
+    class Broken(torch.optim.SGD):
+        def step(self, closure=None):
+            raise RuntimeError("mine")
+
+    finder = LRFinder(model, Broken(model.parameters(), lr=0.1), nn.CrossEntropyLoss())
+    with pytest.raises(RuntimeError, match="mine"):
+        finder.range_test(batches, progress=False)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch.utils.data import DataLoader
 
 from lrfinder import InvalidInputError, LRFinder
@@ -277,8 +278,8 @@ def test_no_hook_stays_behind(model, optimizer, batches):
     LRFinder(model, optimizer, update_step=plain_update(optimizer)).range_test(
         batches, num_iter=3, progress=False
     )
-    assert not torch.optim.optimizer._global_optimizer_pre_hooks
-    assert not torch.optim.optimizer._global_optimizer_post_hooks
+    assert not _global_optimizer_pre_hooks
+    assert not _global_optimizer_post_hooks
 
 
 def test_a_compiled_step_is_seen_to_step(model, optimizer, batches):

@@ -154,3 +154,32 @@ def test_validation_uses_autocast_as_training_does(model, optimizer, train_loade
 def test_a_validation_generator_is_taken_too(finder, train_loader, digits):
     result = finder.range_test(train_loader, (digits[:50] for _ in range(3)), **SETTINGS)
     assert np.isfinite(result.val_loss).all()
+
+
+@pytest.mark.parametrize("kind", ["AdamWScheduleFree", "SGDScheduleFree", "RAdamScheduleFree"])
+def test_schedule_free_optimizers_are_in_eval_mode_without_a_trace(digits, kind):
+    """They are evaluated at the mean of their iterates: p + (1 - 1 / beta) (z - p)."""
+    schedulefree = pytest.importorskip("schedulefree")
+    model = nn.Linear(64, 10)
+    optimizer = getattr(schedulefree, kind)(model.parameters(), lr=0.1)
+    finder = LRFinder(model, optimizer, nn.CrossEntropyLoss())
+    loader = DataLoader(digits, batch_size=64)
+    pixels, labels = digits[:64]
+    alone = finder.range_test(loader, **SETTINGS)
+
+    losses, beta = [], 0.9
+
+    def on_step(*_):
+        assert optimizer.param_groups[0]["train_mode"]
+        averages = [
+            p.lerp(optimizer.state[p]["z"], 1 - 1 / beta) if optimizer.state[p] else p
+            for p in model.parameters()
+        ]
+        with torch.no_grad():
+            outputs = nn.functional.linear(pixels, *averages)
+        losses.append(nn.functional.cross_entropy(outputs, labels).item())
+
+    result = finder.range_test(loader, [(pixels, labels)], on_step=on_step, **SETTINGS)
+    assert result.loss == alone.loss
+    np.testing.assert_allclose(result.val_loss, losses, rtol=1e-5)
+    assert not optimizer.param_groups[0]["train_mode"]
