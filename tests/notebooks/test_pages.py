@@ -57,7 +57,8 @@ PEERS = {
 }
 INTEGRATIONS = {
     "Lightning": {
-        name: f"lrfinder.integrations.lightning:{name}" for name in ("range_test", "RangeTest")
+        name: f"lrfinder.integrations.lightning:{name}"
+        for name in ("range_test", "RangeTest", "recommend", "Recommend")
     },
     "ignite": {"attach": "lrfinder.integrations.ignite:attach"},
 }
