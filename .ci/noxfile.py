@@ -23,7 +23,6 @@ nox.options.parallel = 2  # sessions with environments of their own; those in `.
 
 # What the checkout offers beyond the package itself, and what needs other processes or libraries.
 NOT_CORE = [
-    "tests/benchmark",
     "tests/benchmarks",
     "tests/distributed",
     "tests/gpu",
@@ -102,17 +101,20 @@ def types(session):
 
 @check(venv_backend="none")
 def baselines(session):
-    """The tests of the benchmarks that run other libraries' finders."""
+    """The tests that compare with other libraries for the same purpose."""
     install(session, "dev", "baselines")
     fastai = ["install", "--quiet", "--no-deps", "fastai"]
     session.run(".venv/bin/pip", *fastai)  # without spacy, which it pins
-    files = [str(path) for path in Path("tests").rglob("test_*.py") if runs_baselines(path)]
-    session.run(".venv/bin/python", "-m", "pytest", "-rs", *sorted(files))
+    tests = sorted(str(path) for path in Path("tests").rglob("test_*.py") if needs_baseline(path))
+    session.run(".venv/bin/python", "-m", "pytest", "-rs", *tests)
 
 
-def runs_baselines(path):
-    """Return whether a test is left out where fastai or torch-lr-finder is not installed."""
-    return re.search(r"fastai|torch.lr.finder", path.read_text("utf-8")) is not None
+def needs_baseline(path):
+    """Return whether tests are skipped where a library of the group `baselines` is missing."""
+    text = path.read_text("utf-8")
+    libraries = "fastai|torch_lr_finder|optuna|prodigyopt|schedulefree|dadaptation"
+    skips = re.search("importorskip|is not installed", text)
+    return bool(skips and ("benchmarks" in path.parts or re.search(libraries, text)))
 
 
 @check(venv_backend="none")

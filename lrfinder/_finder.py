@@ -14,7 +14,7 @@ from lrfinder._distributed.accelerate import preparation_of
 from lrfinder._distributed.sharding import compute_device, is_sharded
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._recommend.length import length_exponent
-from lrfinder._recommend.recommendation import Recommendation, make_plan, recommend
+from lrfinder._recommend.recommendation import Recommendation, recommend, sweep_steps
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._snapshot.storage import Where
@@ -126,6 +126,7 @@ class LRFinder:
         self._snapshot = snapshot
         self._preserve = tuple(preserve)
         self._result: RangeTestResult | None = None
+        self._answer: Suggestion | None = None  # the last one, which `plot` marks
 
     def range_test(
         self,
@@ -230,7 +231,7 @@ class LRFinder:
             for _ in range(repeats - 1):
                 runner.restart(new_order=True)
                 records.append(sweep(grid, on_step))
-            self._result = result(grid, *records)
+            self._result, self._answer = result(grid, *records), None
         return self._result
 
     def recommend(
@@ -239,8 +240,8 @@ class LRFinder:
         *,
         budget: int = 300,
         total_steps: int | None = None,
-        start_lr: Bound = 1e-7,
-        end_lr: Bound = 10.0,
+        start_lr: Bound | None = 1e-7,
+        end_lr: Bound | None = 10.0,
         accumulation_steps: int = 1,
         progress: bool = True,
         groups: Sequence[int] | None = None,
@@ -257,8 +258,8 @@ class LRFinder:
             budget: optimizer steps for sweep and trials together, >= 120.
             total_steps: optimizer steps of the training to come, > 0; a longer training wants a
                 lower rate. None for four times the length of a trial.
-            start_lr: as for `range_test`.
-            end_lr: as for `range_test`.
+            start_lr: lowest rate that is tried, as for `range_test`; None for 1e-7.
+            end_lr: highest rate that is tried, as for `range_test`; None for 1e3.
             accumulation_steps: micro-batches per optimizer step, >= 1; with an optimizer that
                 Accelerate prepared, 1 stands for as many as it was told to accumulate.
             progress: show a progress bar.
@@ -273,33 +274,33 @@ class LRFinder:
             InvalidInputError: if an argument cannot work; nothing was touched.
         """
         with report_errors(self.model):
-            plan = make_plan(budget)
+            steps = sweep_steps(budget)
             if total_steps is not None:
                 check_count("total_steps", total_steps)
             accumulation_steps = self._micro_batches(accumulation_steps)
-            grid_of = self._grid_of("exp", groups)
-            grid = grid_of(LRRange(start_lr, end_lr, plan.sweep_steps))
+            span = resolve_range(start_lr, end_lr, steps, None, "exp")._replace(num_iter=steps)
+            grid = self._grid_of("exp", groups)(span)
             step = self._make_step(self._loss_function(), accumulation_steps)
         with self._runner(
             step, accumulation_steps, train_loader, None, None, progress, budget, "sweep and trials"
         ) as runner:
-
-            def sweep(grid: Grid) -> RangeTestResult:
-                record = runner.run(grid, DivergenceStop(SMOOTH_F, DIVERGE_TH))
-                return RangeTestResult.from_records([record], grid, "exp", SMOOTH_F)
+            record = runner.run(grid, DivergenceStop(SMOOTH_F, DIVERGE_TH))
+            result = RangeTestResult.from_records([record], grid, "exp", SMOOTH_F)
 
             def train(lr: float, steps: int, stop: StopCondition) -> list[float]:
                 runner.restart()
                 return runner.run(constant_grid(result.lrs_at(lr), steps), stop).losses
 
-            result = sweep(grid)
-            if plan.can_sweep_again and not analyze_descent(result.curve()).is_significant:
-                plan = plan.with_second_sweep()
-                runner.restart()
-                result = sweep(grid_of(LRRange(start_lr, end_lr, plan.sweep_steps)))
             self._result = result
-            exponent = length_exponent(self.optimizer)
-            return recommend(result, plan, train, total_steps, exponent=exponent)
+            self._answer = recommend(
+                result,
+                train,
+                budget=budget - len(result),
+                lr_range=(float(grid.lr[0]), float(grid.lr[-1])),
+                total_steps=total_steps,
+                exponent=length_exponent(self.optimizer),
+            )
+        return self._answer
 
     def suggest(
         self, method: str = "steepest", *, on: str | None = None, maximize: bool = False
@@ -316,7 +317,8 @@ class LRFinder:
             NoSuggestionError: if the curve does not name a rate; the message says what to change.
             NoResultError: before any range test.
         """
-        return self.result.suggest(method, on=on, maximize=maximize)
+        self._answer = self.result.suggest(method, on=on, maximize=maximize)
+        return self._answer
 
     def plot(
         self,
@@ -328,12 +330,13 @@ class LRFinder:
         *,
         suggestion: Suggestion | None = None,
     ) -> Axes:
-        """Draw the last range test and return the Axes; `lrfinder.plot` tells the arguments.
+        """Draw the last range test with the last answer that was asked for; see `lrfinder.plot`.
 
         Raises:
             NoResultError: before any range test.
         """
-        return self.result.plot(skip_start, skip_end, log_lr, show_lr, ax, suggestion=suggestion)
+        marked = suggestion or self._answer
+        return self.result.plot(skip_start, skip_end, log_lr, show_lr, ax, suggestion=marked)
 
     @property
     def result(self) -> RangeTestResult:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch.utils.tensorboard import SummaryWriter
 
+FORMAT = "lrfinder.RangeTestResult"
 Values = tuple[float, ...]
 
 
@@ -68,7 +69,7 @@ class RangeTestResult:
     group_lrs: tuple[Values, ...] = ()
     val_steps: tuple[int, ...] = ()
     val_loss: Values = ()
-    metrics: Mapping[str, Values] = field(default_factory=dict)
+    metrics: Mapping[str, Values] = field(default_factory=dict, hash=False)
     repeats: tuple[Values, ...] = ()
     batch_size: int | None = None
 
@@ -216,7 +217,18 @@ class RangeTestResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return every number as plain lists and strings, with a format version."""
-        return _export.to_dict({each.name: getattr(self, each.name) for each in fields(self)})
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return _export.to_dict(own, FORMAT)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> RangeTestResult:
+        """Return the result that `to_dict` described.
+
+        Raises:
+            KeyError: if a field is missing.
+            ValueError: if the fields cannot be those of a result.
+        """
+        return cls(**_export.result_fields(content))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the result as JSON; NaN and infinity survive.
@@ -267,7 +279,7 @@ class RangeTestResult:
             ResultFileError: if the file is truncated, of another format version, or not ours.
             OSError: if it cannot be read at all.
         """
-        return cls(**_export.read_json(path))
+        return _export.read_json(path, FORMAT, cls.from_dict)
 
     def _picture(self, suggestion: Suggestion | None = None) -> Picture:
         """Return what is drawn of this result.

@@ -5,13 +5,23 @@ they come from. May import `suggestion` and what lies below; pandas and tensorbo
 functions. Read `json.py`, `table.py`, `tensorboard.py`.
 """
 
-from lrfinder._export.json import read_json, to_dict, write_json
+from lrfinder._export.json import (
+    floats,
+    format_of,
+    read_json,
+    result_fields,
+    to_dict,
+    write_json,
+)
 from lrfinder._export.table import columns, to_csv, to_frame
 from lrfinder._export.tensorboard import to_tensorboard
 
 __all__ = [
     "columns",
+    "floats",
+    "format_of",
     "read_json",
+    "result_fields",
     "to_csv",
     "to_dict",
     "to_frame",

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import ResultFileError
 from lrfinder._sweep.grid import check_step_mode
 from lrfinder._sweep.stopping import StopReason
 
-FORMAT = "lrfinder.RangeTestResult"
 FORMAT_VERSION = 1
+T = TypeVar("T")
 
 
-def to_dict(fields: Mapping[str, Any]) -> dict[str, Any]:
+def to_dict(fields: Mapping[str, Any], format_name: str) -> dict[str, Any]:
     """Return the fields of a result as plain lists and strings, with a format version."""
-    content: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION}
+    content: dict[str, Any] = {"format": format_name, "version": FORMAT_VERSION}
     return content | {name: _plain(value) for name, value in fields.items()}
 
 
@@ -34,25 +36,44 @@ def write_json(content: Mapping[str, Any], path: str | PathLike[str]) -> None:
         write_whole(path, json.dumps(_encode(content), indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return the fields of a result that was written; raises `ResultFileError` for other files."""
+def read_json(
+    path: str | PathLike[str], format_name: str, parse: Callable[[dict[str, Any]], T]
+) -> T:
+    """Return what a file holds.
+
+    Args:
+        path: file to read.
+        format_name: that it must have.
+        parse: makes a result of the fields; what it raises means that they are wrong.
+
+    Raises:
+        ResultFileError: if the file is truncated, of another format version, or not ours.
+        OSError: if it cannot be read at all.
+    """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultFileError(
             f"{os.fspath(path)!r} is not a complete JSON file ({error}); it may have been cut "
             "short: run the range test again"
         ) from None
-    _check_format(content, path)
+    _check_format(content, path, format_name)
     try:
-        fields = _fields(content)
-        _check_columns(fields)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return parse(content)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ResultFileError(
-            f"{os.fspath(path)!r} is not a complete range-test result "
-            f"({type(error).__name__}: {error}); run the range test again"
+            f"{os.fspath(path)!r} is not a complete result ({type(error).__name__}: {error}); "
+            "run the range test again"
         ) from None
-    return fields
+
+
+def format_of(path: str | PathLike[str]) -> str:
+    """Return the name of the format that a JSON file says it has; empty for any other file."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return ""
+    return str(content.get("format", "")) if isinstance(content, dict) else ""
 
 
 def write_whole(path: str | PathLike[str], text: str) -> None:
@@ -67,7 +88,8 @@ def write_whole(path: str | PathLike[str], text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp makes it private
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        os.chmod(temporary, mode)  # noqa: PTH101 - mkstemp makes it private
         os.replace(temporary, target)  # noqa: PTH105
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -80,10 +102,11 @@ def _umask() -> int:
     return mask
 
 
-def _check_format(content: Any, path: str | PathLike[str]) -> None:
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+def _check_format(content: Any, path: str | PathLike[str], format_name: str) -> None:
+    if not isinstance(content, dict) or content.get("format") != format_name:
+        kind = format_name.rpartition(".")[2]
         raise ResultFileError(
-            f"{os.fspath(path)!r} was not written by RangeTestResult.save; pass a file that was"
+            f"{os.fspath(path)!r} was not written by {kind}.save; pass a file that was"
         )
     if content.get("version") != FORMAT_VERSION:
         raise ResultFileError(
@@ -92,26 +115,33 @@ def _check_format(content: Any, path: str | PathLike[str]) -> None:
         )
 
 
-def _fields(content: Mapping[str, Any]) -> dict[str, Any]:
+def result_fields(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a range-test result; raises if they cannot be those of one."""
     size = content["batch_size"]
-    return {
-        "lr": _floats(content["lr"]),
-        "loss": _floats(content["loss"]),
+    fields = {
+        "lr": floats(content["lr"]),
+        "loss": floats(content["loss"]),
         "step_mode": content["step_mode"],
         "smooth_f": float(content["smooth_f"]),
         "stop_reason": StopReason(content["stop_reason"]),
-        "group_lrs": tuple(_floats(rates) for rates in content["group_lrs"]),
+        "group_lrs": tuple(floats(rates) for rates in content["group_lrs"]),
         "val_steps": tuple(int(step) for step in content["val_steps"]),
-        "val_loss": _floats(content["val_loss"]),
-        "metrics": {name: _floats(values) for name, values in content["metrics"].items()},
-        "repeats": tuple(_floats(losses) for losses in content["repeats"]),
+        "val_loss": floats(content["val_loss"]),
+        "metrics": {name: floats(values) for name, values in content["metrics"].items()},
+        "repeats": tuple(floats(losses) for losses in content["repeats"]),
         "batch_size": None if size is None else int(size),
     }
+    _check_columns(fields)
+    return fields
 
 
 def _check_columns(fields: Mapping[str, Any]) -> None:
     check_step_mode(fields["step_mode"])
-    steps = len(fields["lr"])
+    steps, lr = len(fields["lr"]), fields["lr"]
+    if not all(math.isfinite(rate) and rate > 0 for rate in lr):
+        raise ValueError("learning rates that are not positive and finite")
+    if any(rate >= following for rate, following in pairwise(lr)):
+        raise ValueError("learning rates that do not rise")
     groups, metrics, repeats = (fields[name] for name in ("group_lrs", "metrics", "repeats"))
     if any(
         len(values) != steps for values in (fields["loss"], *groups, *metrics.values(), *repeats)
@@ -123,7 +153,8 @@ def _check_columns(fields: Mapping[str, Any]) -> None:
         raise ValueError("val_steps beyond the last step")
 
 
-def _floats(values: Sequence[float | str]) -> tuple[float, ...]:
+def floats(values: Sequence[float | str]) -> tuple[float, ...]:
+    """Return numbers, and names of numbers such as `"nan"`, as floats."""
     return tuple(float(value) for value in values)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
@@ -75,7 +74,10 @@ def draw_pictures(
         reason = _draw_single(ax, pictures[label], lines[label])
     if show_lr is not None:
         marks.draw_rate(ax, show_lr)
-    _describe(ax, list(pictures.values()), reason)
+    groups = any(_rates_differ(picture.curve) for picture in pictures.values())
+    marks.describe(
+        ax, "learning rate of the largest group" if groups else "learning rate", "loss", reason
+    )
     return ax
 
 
@@ -154,23 +156,6 @@ def _scale(ax: Axes, pictures: list[Picture], lines: list[Line], log_lr: bool | 
         bottom, top = ax.get_ylim()
         limits = min(limits[0], bottom), max(limits[1], top)
     ax.set_ylim(limits)
-
-
-def _describe(ax: Axes, pictures: list[Picture], reason: str) -> None:
-    groups = any(_rates_differ(picture.curve) for picture in pictures)
-    ax.set_xlabel("learning rate of the largest group" if groups else "learning rate")
-    ax.set_ylabel("loss")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(visible=True, alpha=0.25, linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.legend(
-        title=textwrap.fill(reason, 48) or None,
-        title_fontsize="small",
-        fontsize="small",
-        alignment="left",
-        framealpha=0.85,
-        edgecolor="none",
-    )
 
 
 def _rates_differ(curve: Curve) -> bool:

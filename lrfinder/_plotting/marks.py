@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -97,3 +98,20 @@ def draw_stop(ax: Axes, line: Line, colour: str, label: str | None = None) -> No
         "label": label,
     }
     ax.plot([line.lr[-1]], [min(max(last, bottom), top)], "X", zorder=5, clip_on=False, **cross)
+
+
+def describe(ax: Axes, xlabel: str, ylabel: str, reason: str = "") -> None:
+    """Label axes, and add a legend with an optional sentence above it."""
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(visible=True, alpha=0.25, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.legend(
+        title=textwrap.fill(reason, 48) or None,
+        title_fontsize="small",
+        fontsize="small",
+        alignment="left",
+        framealpha=0.85,
+        edgecolor="none",
+    )

@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from html import escape
+from typing import TYPE_CHECKING
 
 from lrfinder._errors import NoSuggestionError
-from lrfinder._plotting.curves import SIZE, Picture, figure_of
+from lrfinder._plotting.curves import Picture, figure_of
 from lrfinder.suggestion import METHODS, Descent, Suggestion
 from lrfinder.suggestion._diagnosis import diagnose
 from lrfinder.suggestion._suggest import suggest
 from lrfinder.suggestion._suggestion import html_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PIXELS_PER_INCH = 144  # sharp on screens with more than the usual 96
 
@@ -20,7 +24,7 @@ def result_html(picture: Picture) -> str:
     """Return the picture of a range test over a table of what each rule reads off it."""
     descent = picture.validation or picture.training
     table = html_table([("rule", "learning rate", "why"), *_answers(descent)])
-    return f"<div>{_image(picture)}{_facts(picture, descent)}{table}</div>"
+    return f"<div>{figure_html(figure_of(picture))}{_facts(picture, descent)}{table}</div>"
 
 
 def _facts(picture: Picture, descent: Descent) -> str:
@@ -49,10 +53,11 @@ def _answer(descent: Descent, method: str) -> tuple[str, str]:
     return f"{suggestion.lr:.2e}", suggestion.why
 
 
-def _image(picture: Picture) -> str:
+def figure_html(figure: Figure) -> str:
+    """Return a figure as an HTML image."""
     png = io.BytesIO()
-    figure_of(picture).savefig(png, format="png", dpi=_PIXELS_PER_INCH)
+    figure.savefig(png, format="png", dpi=_PIXELS_PER_INCH)
     data = base64.b64encode(png.getvalue()).decode("ascii")
-    style = f"width:{96 * SIZE[0]:.0f}px;max-width:100%"
+    style = f"width:{96 * figure.get_figwidth():.0f}px;max-width:100%"
     image = f"data:image/png;base64,{data}"
     return f'<img alt="loss against learning rate" style="{style}" src="{image}">'

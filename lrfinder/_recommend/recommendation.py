@@ -1,25 +1,39 @@
-"""The recommended way: a coarse sweep, short trials around its descent, one rate."""
+"""From a sweep and the trials around its descent to one recommended rate."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lrfinder import _export
 from lrfinder._errors import InvalidInputError, NoSuggestionError
+from lrfinder._plotting import draw_trials, figure_html, new_figure
 from lrfinder._recommend.length import length_scale
 from lrfinder._recommend.search import FACTOR, Search, Train, parabola_minimum
-from lrfinder._recommend.trial import Trial
+from lrfinder._recommend.trial import Trial, tail
 from lrfinder._result import RangeTestResult
-from lrfinder.suggestion import Descent, Suggestion, analyze_descent
+from lrfinder.suggestion import (
+    Confidence,
+    Descent,
+    Diagnosis,
+    Finding,
+    Suggestion,
+    analyze_descent,
+)
+from lrfinder.suggestion._descent import noise_level
+from lrfinder.suggestion._diagnosis import confidence, diagnose
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FORMAT = "lrfinder.Recommendation"
 # Share of the budget for the sweep: it only has to say where to begin.
 _SWEEP_SHARE = 1 / 6
-# Trials that the rest of the budget pays in full.
-_TRIALS = 4
-# After a second sweep it pays this many, so that the best one still has both neighbours.
-_FEWEST_TRIALS = 3
 # Over the usual eight decades a sweep of fewer steps passes the descent in three or four.
 _FEWEST_SWEEP_STEPS = 40
 # What is left of a smaller budget after the sweep makes trials of under 20 steps.
@@ -30,22 +44,29 @@ _BELOW_THE_EDGE = 10.0
 # away the noise that a constant rate keeps. On our tasks the ratio is 10 ** 0.5 in the median and
 # within a quarter decade of it on nearly all; too high costs more than too low.
 _PEAK = 3.0
-# Lower bound of a cyclic schedule as a share of the upper one.
+# Lower bound of a cyclic schedule as a share of the upper one: Smith 2017, section 3.3.
 _CYCLE = 1 / 4
 # The interval holds the rates that lose less than this share of the best trial's fall.
 _INTERVAL_LOSS = 0.05
+# Two trials differ if the mean difference of their losses is this many standard errors from 0.
+_SIGMAS = 2.0
+# The best of several trials of pure noise is rarely this many standard errors below the start.
+_PROGRESS = 3.0
+# The trials have left the descent of the sweep beyond this factor.
+_FAR = 10.0
 
 
 @dataclass(frozen=True)
 class Recommendation(Suggestion):
-    """A learning rate that short trainings were made for, with every number behind it.
+    """A learning rate that short trainings have confirmed, with every number behind it.
 
     Attributes:
         best_trial_lr: rate that was best over the length of a trial, before the length of training
             was taken into account.
-        total_steps: planned length of training, or None.
+        total_steps: planned length of training in optimizer steps; None if it was not given.
         result: the sweep that told the trials where to begin.
-        trials: the short trainings, in the order they were made.
+        probes: the shortest trainings, which found the rates to try, in the order they were made.
+        trials: the short trainings that were compared, in the order they were made.
 
     Example:
         >>> import torch
@@ -63,43 +84,97 @@ class Recommendation(Suggestion):
     best_trial_lr: float = math.nan
     total_steps: int | None = None
     result: RangeTestResult | None = field(default=None, repr=False)
+    probes: tuple[Trial, ...] = field(default=(), repr=False)
     trials: tuple[Trial, ...] = field(default=(), repr=False)
 
     @property
     def steps(self) -> int:
-        """Optimizer steps that sweep and trials took together."""
+        """Optimizer steps that sweep, probes and trials took together."""
         sweep = 0 if self.result is None else len(self.result)
-        return sweep + sum(len(trial.losses) for trial in self.trials)
+        return sweep + sum(len(trial.losses) for trial in (*self.probes, *self.trials))
+
+    def plot(self, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
+        """Draw the sweep and, beside it, the trials; nothing is shown.
+
+        Args:
+            axes: two axes to draw on; None for those of a new figure.
+
+        Returns:
+            The axes of the sweep and of the trials.
+        """
+        left, right = new_figure(pyplot=True).subplots(1, 2) if axes is None else axes
+        if self.result is not None:
+            self.result.plot(ax=left, suggestion=self)
+        draw_trials(
+            right,
+            probes=[(trial.lr, trial.loss) for trial in self.probes],
+            trials=[(trial.lr, trial.loss) for trial in self.trials],
+            best_lr=self.best_trial_lr,
+            lr=self.lr,
+            interval=self.interval or (self.lr, self.lr),
+        )
+        return left, right
+
+    def _repr_html_(self) -> str:
+        figure = new_figure()
+        self.plot(figure.subplots(1, 2))
+        return f"<div>{figure_html(figure)}{super()._repr_html_()}</div>"
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the recommendation as JSON, with its sweep and its trials.
+
+        Args:
+            path: file to write; it is replaced as a whole or not at all. In a process group rank
+                0 alone writes it.
+        """
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        own |= {
+            "confidence": self.confidence.value if self.confidence else None,
+            "findings": [(f.diagnosis.value, f.advice, f.doubtful) for f in self.findings],
+            "result": self.result.to_dict() if self.result else None,
+            "probes": [vars(trial) for trial in self.probes],
+            "trials": [vars(trial) for trial in self.trials],
+        }
+        _export.write_json(_export.to_dict(own, FORMAT), path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Recommendation:
+        """Read a recommendation that `save` wrote.
+
+        Args:
+            path: file to read.
+
+        Raises:
+            ResultFileError: if the file is truncated, of another format version, or not ours.
+            OSError: if it cannot be read at all.
+        """
+        return _export.read_json(path, FORMAT, cls._from_dict)
+
+    @classmethod
+    def _from_dict(cls, content: dict[str, Any]) -> Recommendation:
+        own = {each.name: content[each.name] for each in fields(cls)}
+        if not (own["trials"] and own["result"]):
+            raise ValueError("no trials or no sweep")
+        for name in ("lr", "min_lr", "max_lr", "best_trial_lr"):
+            own[name] = float(own[name])
+        own["lrs"] = _export.floats(own["lrs"])
+        own["interval"] = _export.floats(own["interval"]) if own["interval"] else None
+        own["confidence"] = Confidence(own["confidence"]) if own["confidence"] else None
+        own["findings"] = tuple(
+            Finding(Diagnosis(diagnosis), str(advice), doubtful=bool(doubtful))
+            for diagnosis, advice, doubtful in own["findings"]
+        )
+        own["result"] = RangeTestResult.from_dict(own["result"])
+        for name in ("probes", "trials"):
+            own[name] = tuple(
+                Trial(float(t["lr"]), float(t["loss"]), _export.floats(t["losses"]))
+                for t in own[name]
+            )
+        return cls(**own)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How a budget of optimizer steps is spent.
-
-    Attributes:
-        sweep_steps: steps of the sweep.
-        trial_steps: steps of one trial.
-        trials_budget: steps of all trials together.
-    """
-
-    sweep_steps: int
-    trial_steps: int
-    trials_budget: int
-
-    @property
-    def can_sweep_again(self) -> bool:
-        """Whether a sweep of twice the steps would leave half of the trials' budget."""
-        return 4 * self.sweep_steps <= self.trials_budget
-
-    def with_second_sweep(self) -> Plan:
-        """Return the plan that pays a sweep of twice the steps from the trials' budget."""
-        steps = 2 * self.sweep_steps
-        left = self.trials_budget - steps
-        return Plan(steps, left // _FEWEST_TRIALS, left)
-
-
-def make_plan(budget: int) -> Plan:
-    """Divide a budget between the sweep and the trials.
+def sweep_steps(budget: int) -> int:
+    """Return how many steps of a budget the sweep takes.
 
     Args:
         budget: optimizer steps, >= 120.
@@ -112,107 +187,155 @@ def make_plan(budget: int) -> Plan:
             f"expected a budget of at least {SMALLEST_BUDGET} optimizer steps, got {budget!r}; "
             "300 is a good start"
         )
-    sweep_steps = max(_FEWEST_SWEEP_STEPS, round(budget * _SWEEP_SHARE))
-    trials_budget = budget - sweep_steps
-    return Plan(sweep_steps, trials_budget // _TRIALS, trials_budget)
+    return max(_FEWEST_SWEEP_STEPS, round(budget * _SWEEP_SHARE))
 
 
 def recommend(
     result: RangeTestResult,
-    plan: Plan,
     train: Train,
-    total_steps: int | None = None,
     *,
+    budget: int,
+    lr_range: tuple[float, float],
+    total_steps: int | None,
     exponent: float,
 ) -> Recommendation:
     """Try rates around the descent of a sweep and return the one to train with.
 
-    The trials begin where nine tenths of the sweep's fall are done, which noise moves less than
-    the minimum itself, and go uphill by factors of 2. The best of them is best for a training as
-    short as a trial. The best constant rate falls with a power of the number of steps, so the
-    answer is `best * (trial_steps / total_steps) ** exponent`.
+    The search begins where nine tenths of the sweep's fall are done, which noise moves less than
+    the minimum itself. The best trial is best for a training as short as a trial. The best constant
+    rate falls with a power of the number of steps, so the answer is
+    `best * (trial_steps / total_steps) ** exponent`.
 
     Args:
         result: the sweep.
-        plan: how many steps a trial has and how many there are in all.
         train: trains afresh at a rate, for a number of steps unless the stop condition ends it
             before; returns the losses.
+        budget: optimizer steps for all probes and trials together.
+        lr_range: lowest and highest rate that may be tried.
         total_steps: planned optimizer steps of the training; None for four times a trial.
         exponent: power of the number of steps with which the rate falls, see `length_exponent`.
 
     Raises:
-        NoSuggestionError: if no trial gets below the loss that it began with.
+        NoSuggestionError: if no trial gets below the loss that it began with by more than noise.
 
     References:
-        Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
-        section 3.3, for a lower bound of a quarter of the upper one; `length_exponent` for the
-        rest.
+        `length_exponent` for the law of the length.
     """
-    descent = analyze_descent(result.curve())
-    search = Search(train, plan.trials_budget, plan.trial_steps)
-    search.run(first_rate(descent), reached=descent.bottom)
-    _check_progress(search.best, descent.top)
+    descent = analyze_descent(result.curve("loss"))
+    losses = descent.curve.loss.tolist()
+    search = Search(train, losses, budget=budget, lr_range=lr_range, exponent=exponent)
+    search.run(min(max(_first_rate(descent, lr_range), lr_range[0]), lr_range[1]))
+    start = _check_progress(search, losses)
     best_lr = parabola_minimum(search.trials)
-    scale = length_scale(plan.trial_steps, total_steps, exponent)
-    lr = best_lr * scale
-    max_lr = lr * _PEAK
-    low, high = interval(search.trials, best_lr, descent.top)
+    scale = length_scale(search.trial_steps, total_steps, exponent)
+    lr, max_lr = best_lr * scale, best_lr * scale * _PEAK
+    low, high = interval(search.trials, best_lr, start)
+    findings = (*diagnose(descent), *_findings(search, best_lr, descent))
     return Recommendation(
         lr=lr,
         method="recommend",
-        why=_why(search, plan, total_steps, scale),
+        why=_why(search, total_steps, scale),
         min_lr=max_lr * _CYCLE,
         max_lr=max_lr,
         lrs=result.lrs_at(lr),
         interval=(low * scale, high * scale),
+        # The trials stand for themselves: only what is doubtful about them counts.
+        confidence=confidence(tuple(_findings(search, best_lr, descent)), [lr]),
+        findings=findings,
         best_trial_lr=best_lr,
         total_steps=total_steps,
         result=result,
+        probes=tuple(search.probes),
         trials=tuple(search.trials),
         batch_size=result.batch_size,
     )
 
 
-def first_rate(descent: Descent) -> float:
-    """Return the rate at which the trials begin.
-
-    That is where nine tenths of the fall are done, or, if no fall stands above the noise, a decade
-    below the last rate at which the loss is still on its level.
-    """
-    if descent.is_significant:
-        return float(descent.lr[descent.last_above(0.9)])
-    on_level = descent.loss <= np.median(descent.raw) + 4 * descent.noise
-    return float(descent.lr[np.flatnonzero(on_level)[-1]]) / _BELOW_THE_EDGE
-
-
-def interval(trials: list[Trial], best_lr: float, top: float) -> tuple[float, float]:
+def interval(trials: Sequence[Trial], best_lr: float, start: float) -> tuple[float, float]:
     """Return the lowest and highest rate between which the trials lose little.
 
     Args:
         trials: at least one.
         best_lr: the rate that is in the interval in any case.
-        top: loss that the trials began with.
+        start: loss that the trials began with.
     """
     best = min(trial.loss for trial in trials)
-    good = [t.lr for t in trials if t.loss <= best + _INTERVAL_LOSS * (top - best)]
+    good = [t.lr for t in trials if t.loss <= best + _INTERVAL_LOSS * (start - best)]
     half_step = math.sqrt(FACTOR)
     return min(*good, best_lr / half_step), max(*good, best_lr * half_step)
 
 
-def _check_progress(best: Trial, top: float) -> None:
-    if not best.loss < top:
-        raise NoSuggestionError(
-            f"expected a trial that gets below the loss of {top:.4g} it began with, got "
-            f"{best.loss:.4g} at best (lr={best.lr:.1e}); raise budget, use larger batches, or "
-            "check that the model can learn the task"
+def _first_rate(descent: Descent, lr_range: tuple[float, float]) -> float:
+    """Return where nine tenths of the fall are done, else a decade below the edge of stability."""
+    if descent.is_significant:
+        return float(descent.lr[descent.last_above(0.9)])
+    if not len(descent.lr):
+        return lr_range[0]
+    on_level = descent.loss <= np.median(descent.raw) + 4 * descent.noise
+    return float(descent.lr[np.flatnonzero(on_level)[-1]]) / _BELOW_THE_EDGE
+
+
+def _check_progress(search: Search, losses: Sequence[float]) -> float:
+    """Return the loss that the trials began with; raise if none got below it by more than noise."""
+    untrained = np.asarray(losses[: len(search.untrained)])
+    start, best = float(untrained.mean()), search.best
+    noise = max(float(untrained.std(ddof=1)), noise_level(untrained))
+    error = noise * math.sqrt(1 / len(untrained) + 1 / len(tail(best.losses)))
+    if best.loss < start - _PROGRESS * error:
+        return start
+    rates = [trial.lr for trial in (*search.probes, *search.trials)]
+    raise NoSuggestionError(
+        f"no learning rate lowers the loss by more than its noise: {len(rates)} trials from "
+        f"lr={min(rates):.1e} to {max(rates):.1e} began at {start:.4g}, with a noise of "
+        f"{noise:.2g}, and ended at {best.loss:.4g} at best; raise budget, use larger batches, or "
+        "check that the model can learn the task"
+    )
+
+
+def _findings(search: Search, best_lr: float, descent: Descent) -> Iterator[Finding]:
+    best = search.best
+    lower = [trial for trial in search.trials if trial.lr < best.lr]
+    higher = [trial for trial in search.trials if trial.lr > best.lr]
+    if not (lower and higher):
+        side = "below" if not lower else "above"
+        yield Finding(
+            Diagnosis.BEST_TRIAL_AT_THE_EDGE,
+            f"No rate {side} lr={best.lr:.1e} was tried: raise budget.",
+            doubtful=True,
         )
+    beside = [*sorted(lower, key=lambda t: t.lr)[-1:], *sorted(higher, key=lambda t: t.lr)[:1]]
+    if beside and all(_is_within_noise(trial, best) for trial in beside):
+        yield Finding(
+            Diagnosis.TRIALS_ALIKE,
+            "Any rate within the interval does; raise budget or use larger batches for a finer "
+            "answer.",
+            doubtful=False,
+        )
+    if descent.is_significant:
+        first, last = float(descent.lr[descent.last_above(0.1)]), descent.minimum_lr
+        if not first / _FAR < best_lr < last * _FAR:
+            yield Finding(
+                Diagnosis.SWEEP_AND_TRIALS_DISAGREE,
+                f"The sweep falls from lr={first:.1e} to {last:.1e}: look at the picture, and "
+                "raise budget.",
+                doubtful=True,
+            )
 
 
-def _why(search: Search, plan: Plan, total_steps: int | None, scale: float) -> str:
+def _is_within_noise(trial: Trial, best: Trial) -> bool:
+    """Return whether the losses of two trials on the same batches differ by less than noise."""
+    steps = min(len(trial.losses), len(best.losses))
+    behind = np.subtract(tail(trial.losses[:steps]), tail(best.losses[:steps]))
+    if len(behind) < 2 or not np.isfinite(behind).all():
+        return False
+    return bool(behind.mean() < _SIGMAS * behind.std(ddof=1) / math.sqrt(len(behind)))
+
+
+def _why(search: Search, total_steps: int | None, scale: float) -> str:
     length = f"{total_steps} steps" if total_steps is not None else "a longer training"
     best = search.best
     return (
-        f"of {len(search.trials)} trials of {plan.trial_steps} steps the one at lr={best.lr:.1e} "
+        f"of {len(search.trials)} trials of {search.trial_steps} steps the one at lr={best.lr:.1e} "
         f"ended lowest, at a loss of {best.loss:.4g}; for {length} that rate is taken times "
         f"{scale:.2g}"
     )

@@ -1,79 +1,178 @@
-"""Which learning rates are tried: by factors of 2, uphill from where the sweep fell."""
+"""Which learning rates are tried: short probes find where training learns, trials refine."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from lrfinder._recommend.trial import Trial, TrialStop, tail_mean
 
+# Probes lie this factor apart: the best of them is bracketed within one step up or down.
+PROBE_FACTOR = 2.5
+# Where a probe has not learned, or has left the level of the start, the next is a decade away.
+_FAR = 10.0
+# The last half of a probe is compared, all of it: by chance, all of 6 differences have the same
+# sign in 1 of 32 pairs.
+_PROBE_TAIL = 1 / 2
+_SHORTEST_PROBE = 8
+# One of this many parts of the whole budget is the length of a probe.
+_PROBES_IN_BUDGET = 20
+# A change of the same sign on every batch counts from this share of their spread on.
+_SMALL = 0.1
+# Share of the search's budget after which no further probe is begun.
+_PROBE_SHARE = 0.4
 # Trials lie a factor of 2 apart: under 0.3 decades, which a parabola through three bridges.
 FACTOR = 2.0
+# Trials that the rest of the budget pays in full; the others are ended early.
+_TRIALS = 2.6
 # A last trial that the budget cuts short is still worth making at this share of its length.
 _SHORTEST = 0.6
 
-Train = Callable[[float, int, TrialStop], list[float]]
+Train = Callable[[float, int, TrialStop], Sequence[float]]
 
 
 class Search:
-    """A hill climb over learning rates, within a budget of optimizer steps.
+    """A search over learning rates within a budget of optimizer steps.
+
+    Every training begins with the same state and sees the same batches, so losses are compared
+    step by step. Probes are short and far apart: they go up by decades while nothing is learned,
+    down by decades while the loss leaves the level of its start, and then bracket the best rate.
+    Trials are longer: a hill climb by factors of 2 from there.
 
     Args:
         train: trains afresh at a rate, for a number of steps unless the stop condition ends it
             before; returns the losses.
-        budget: optimizer steps for all trials together, >= `steps`.
-        steps: optimizer steps of one trial, >= 3.
+        untrained: losses of the same batches while the model is as good as untrained.
+        budget: optimizer steps for all probes and trials, > 0.
+        lr_range: lowest and highest rate that may be tried.
+        exponent: power of the number of steps with which the best rate falls, in [0, 1].
     """
 
-    def __init__(self, train: Train, budget: int, steps: int) -> None:
+    def __init__(
+        self,
+        train: Train,
+        untrained: Sequence[float],
+        *,
+        budget: int,
+        lr_range: tuple[float, float],
+        exponent: float,
+    ) -> None:
+        self.probes: list[Trial] = []
         self.trials: list[Trial] = []
+        self.trial_steps = 0
         self._train = train
+        self._probe_steps = min(len(untrained), max(_SHORTEST_PROBE, budget // _PROBES_IN_BUDGET))
+        self.untrained = untrained[: self._probe_steps]
         self._budget = budget
-        self._steps = steps
+        self._range = lr_range
+        self._exponent = exponent
 
     @property
     def best(self) -> Trial:
         """The trial with the lowest loss."""
-        return min(self.trials, key=lambda trial: trial.loss)
+        return _best(self.trials)
 
-    def run(self, start_lr: float, reached: float) -> None:
+    def run(self, start_lr: float) -> None:
         """Try rates until both neighbours of the best one lose, or the budget is spent.
-
-        A trial has more steps at its rate than a sweep, so one that ends above what the sweep
-        reached was far too high, and the search goes on two factors below it.
 
         Args:
             start_lr: first rate, > 0.
-            reached: lowest loss of the sweep.
         """
-        if self._try(start_lr).loss > reached and self._can_go_on():
-            self._try(start_lr / FACTOR**2)
+        self._bracket(self._find_learning(self._probe(start_lr)))
+        self.trial_steps = max(3, int(self._left() / _TRIALS))
+        # The best rate of a probe is that of a shorter training.
+        shorter = (self.trial_steps / self._probe_steps) ** -self._exponent
+        self._climb(self._within(parabola_minimum(self.probes) * shorter))
+
+    def _find_learning(self, probe: Trial) -> Trial:
+        """Go up or down by decades until a probe learns; halve the way where both are too far."""
+        while self._can_probe() and self._change(probe) >= 0:
+            too_high = self._change(probe) > 0
+            lr = probe.lr / _FAR if too_high else probe.lr * _FAR
+            others = [p.lr for p in self.probes if (self._change(p) > 0) != too_high]
+            if too_high and others and lr <= max(others):
+                lr = math.sqrt(probe.lr * max(others))
+            elif not too_high and others and lr >= min(others):
+                lr = math.sqrt(probe.lr * min(others))
+            lr = self._within(lr)
+            if _at(self.probes, lr) is not None:
+                break
+            probe = self._probe(lr)
+        return probe
+
+    def _bracket(self, probe: Trial) -> None:
+        """Go up, else down, by single steps while the loss of the probes falls."""
+        while self._can_probe() and self._change(probe) < 0:
+            for factor in (PROBE_FACTOR, 1 / PROBE_FACTOR):
+                lr = self._within(probe.lr * factor)
+                if self._can_probe() and _at(self.probes, lr) is None:
+                    other = self._probe(lr)
+                    if self._change(other) < 0 and other.loss <= probe.loss:
+                        probe = other
+                        break
+            else:
+                return
+
+    def _climb(self, lr: float) -> None:
+        """Try rates by factors of 2 until both neighbours of the best one lose."""
+        self._try(lr)
         for factor in (FACTOR, 1 / FACTOR):
-            while self._can_go_on() and _tried(self.trials, self.best.lr * factor) is None:
-                before = self.best.loss
-                if self._try(self.best.lr * factor).loss >= before:
+            while self._left() >= _SHORTEST * self.trial_steps:
+                best, lr = self.best, self._within(self.best.lr * factor)
+                if _at(self.trials, lr) is not None or self._try(lr).loss >= best.loss:
                     break
+
+    def _probe(self, lr: float) -> Trial:
+        losses = tuple(self._train(lr, self._probe_steps, TrialStop(self._probe_steps, None)))
+        whole = len(losses) == self._probe_steps
+        probe = Trial(lr, tail_mean(losses, _PROBE_TAIL) if whole else math.inf, losses)
+        if self._change(probe) > 0:
+            probe = replace(probe, loss=math.inf)
+        self.probes.append(probe)
+        return probe
+
+    def _change(self, probe: Trial) -> int:
+        """Return -1 if a probe has lowered the loss, 1 if it has raised it, 0 if nothing changed.
+
+        On the same batches even a small change has the same sign at every step. Where the signs
+        differ, the loss has changed if it did so by more than the batches differ from one another.
+        """
+        if not math.isfinite(probe.loss):
+            return 1
+        half = len(self.untrained) // 2
+        changes = np.subtract(probe.losses, self.untrained)[half:]
+        spread = float(np.std(self.untrained))
+        is_even = len(set(np.sign(changes).tolist())) == 1
+        least = _SMALL * spread if is_even else spread
+        return int(np.sign(changes.mean())) if np.abs(changes).mean() > least else 0
 
     def _try(self, lr: float) -> Trial:
         best = self.best if self.trials else None
         incumbent = best.losses if best is not None and best.lr < lr else None
-        steps = min(self._steps, self._left())
-        losses = self._train(lr, steps, TrialStop(self._steps, incumbent))
+        steps = min(self.trial_steps, self._left())
+        losses = self._train(lr, steps, TrialStop(self.trial_steps, incumbent))
         trial = Trial(lr, self._loss_of(losses, best), tuple(losses))
         self.trials.append(trial)
         return trial
 
     def _loss_of(self, losses: Sequence[float], best: Trial | None) -> float:
         """Return a trial's result; one that ended early keeps the lead or lag that it had then."""
-        if len(losses) == self._steps or best is None or not math.isfinite(losses[-1]):
+        if len(losses) == self.trial_steps or best is None or not math.isfinite(losses[-1]):
             return tail_mean(losses)
         return best.loss + (tail_mean(losses) - tail_mean(best.losses[: len(losses)]))
 
-    def _left(self) -> int:
-        return self._budget - sum(len(trial.losses) for trial in self.trials)
+    def _within(self, lr: float) -> float:
+        low, high = self._range
+        return min(max(lr, low), high)
 
-    def _can_go_on(self) -> bool:
-        return self._left() >= _SHORTEST * self._steps
+    def _left(self) -> int:
+        return self._budget - sum(len(trial.losses) for trial in (*self.probes, *self.trials))
+
+    def _can_probe(self) -> bool:
+        return self._left() >= (1 - _PROBE_SHARE) * self._budget + self._probe_steps
 
 
 def parabola_minimum(trials: Sequence[Trial]) -> float:
@@ -85,18 +184,25 @@ def parabola_minimum(trials: Sequence[Trial]) -> float:
     Args:
         trials: at least one.
     """
-    best = min(trials, key=lambda trial: trial.loss)
-    lower, higher = (_tried(trials, best.lr * f) for f in (1 / FACTOR, FACTOR))
+    best = _best(trials)
+    lower = max((t for t in trials if t.lr < best.lr), key=lambda t: t.lr, default=None)
+    higher = min((t for t in trials if t.lr > best.lr), key=lambda t: t.lr, default=None)
     if lower is None or higher is None:
         return best.lr
-    rises = [trial.loss - best.loss for trial in (lower, higher)]
-    finite = [rise for rise in rises if math.isfinite(rise)]
-    if not finite:
+    left, right = lower.loss - best.loss, higher.loss - best.loss
+    if math.isinf(left) and math.isinf(right):
         return best.lr
-    left, right = (rise if rise in finite else 2 * finite[0] for rise in rises)
-    offset = 0.5 * (left - right) / (left + right) if left + right > 0 else 0.0
-    return float(best.lr * FACTOR**offset)
+    left = 2 * right if math.isinf(left) else left
+    right = 2 * left if math.isinf(right) else right
+    down, up = math.log(best.lr / lower.lr), math.log(higher.lr / best.lr)
+    bend = left * up + right * down
+    offset = 0.5 * (left * up**2 - right * down**2) / bend if bend > 0 else 0.0
+    return best.lr * math.exp(offset)
 
 
-def _tried(trials: Sequence[Trial], lr: float) -> Trial | None:
+def _best(trials: Sequence[Trial]) -> Trial:
+    return min(trials, key=lambda trial: trial.loss)
+
+
+def _at(trials: Sequence[Trial], lr: float) -> Trial | None:
     return next((trial for trial in trials if math.isclose(trial.lr, lr, rel_tol=1e-6)), None)

@@ -22,8 +22,13 @@ class Trial:
 
     Attributes:
         lr: learning rate of the group with the largest one, > 0.
-        loss: mean training loss of its last third; inf where it diverged.
+        loss: its result, the mean training loss of its last steps; inf where it diverged. A trial
+            that was ended early keeps the lead or lag that it had then.
         losses: raw training loss of each step.
+
+    Example:
+        >>> Trial(lr=0.1, loss=0.52, losses=(2.3, 1.1, 0.52))
+        Trial(lr=0.1, loss=0.52, losses=(2.3, 1.1, 0.52))
     """
 
     lr: float
@@ -59,11 +64,17 @@ class TrialStop:
         return StopReason.DIVERGED if behind else None
 
 
-def tail_mean(losses: Sequence[float]) -> float:
-    """Return the mean over the last third; inf where that is not a number.
+def tail(losses: Sequence[float], share: float = _TAIL) -> Sequence[float]:
+    """Return the last losses, which are the result of a trial.
 
     Args:
-        losses: shape `(n,)`, n >= 1.
+        losses: shape `(n,)`.
+        share: of the losses that counts, in (0, 1].
     """
-    tail = losses[-max(1, round(len(losses) * _TAIL)) :]
-    return math.fsum(tail) / len(tail) if all(map(math.isfinite, tail)) else math.inf
+    return losses[-max(1, round(len(losses) * share)) :]
+
+
+def tail_mean(losses: Sequence[float], share: float = _TAIL) -> float:
+    """Return the mean of the last losses; inf where that is not a number."""
+    last = tail(losses, share)
+    return math.fsum(last) / len(last) if all(map(math.isfinite, last)) else math.inf

@@ -11,7 +11,8 @@ from typing import Any
 
 # Items of one container that are looked at: a list of transforms has fewer, a data set has more.
 _MOST_ITEMS = 100
-_LIBRARIES = (sysconfig.get_path("stdlib"), str(Path(__file__).parents[1]), "<frozen")
+_THIS_PACKAGE = str(Path(__file__).parents[1])
+_LIBRARIES = (sysconfig.get_path("stdlib"), _THIS_PACKAGE, "<frozen")
 
 
 def attributes(thing: Any) -> dict[str, Any]:
@@ -32,8 +33,11 @@ def items(container: Any) -> dict[Any, Any]:
 def variables(function: FunctionType) -> dict[str, Any]:
     """Return what a function brings along: defaults, closure, and the globals that it names.
 
-    The globals of a library are left out.
+    The globals of a library are left out, and all that functions of this package bring along: an
+    integration restores what its step uses.
     """
+    if function.__code__.co_filename.startswith(_THIS_PACKAGE):
+        return {}
     code, defaults = function.__code__, function.__defaults__ or ()
     arguments = code.co_varnames[: code.co_argcount]
     found = dict(zip(arguments[len(arguments) - len(defaults) :], defaults, strict=True))

@@ -1,6 +1,6 @@
-"""Modules sharded with `fully_shard`: their parameters as shards, their state between iterations.
+"""Modules of `fully_shard`: brought back to where they hold their shards, between two iterations.
 
-They are recognized by their methods, so that FSDP is not imported for a model without it.
+They are recognised by what they can do, so that nothing is imported for a model that has none.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def reshard(model: nn.Module) -> None:
 
 
 def reset_sharded_state(model: nn.Module) -> None:
-    """Reset modules of `fully_shard` from anywhere within an iteration to between two of them.
+    """Bring modules of `fully_shard` from anywhere within an iteration back to its beginning.
 
     The gradients of that iteration are lost.
     """
-    for root in _fsdp_roots(model):
+    for root in _roots(model):
         with suppress(RuntimeError):  # of a collective that was under way
             if hasattr(root, "reset_iter_state"):
                 root.reset_iter_state()
@@ -31,7 +31,7 @@ def reset_sharded_state(model: nn.Module) -> None:
 
 
 def fsdp_modules(model: nn.Module) -> list[Any]:
-    """Return the modules that `fully_shard` was called on."""
+    """Return the modules to which `fully_shard` was applied."""
     return [module for module in model.modules() if _is_fsdp(module)]
 
 
@@ -39,9 +39,9 @@ def _is_fsdp(module: nn.Module) -> bool:
     return hasattr(module, "reshard") and hasattr(module, "set_requires_gradient_sync")
 
 
-def _fsdp_roots(module: nn.Module) -> Iterator[Any]:
+def _roots(module: nn.Module) -> Iterator[Any]:
     if _is_fsdp(module):
         yield module
         return
     for child in module.children():
-        yield from _fsdp_roots(child)
+        yield from _roots(child)

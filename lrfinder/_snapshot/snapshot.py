@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lrfinder._errors import InvalidInputError, warn
+from lrfinder._errors import InvalidInputError
 from lrfinder._snapshot import rng as _rng
 from lrfinder._snapshot.containers import capture_dict
 from lrfinder._snapshot.generators import capture_generator_attributes, search
@@ -33,7 +33,7 @@ from lrfinder._snapshot.sharded import reset_sharded_state, reshard
 from lrfinder._snapshot.signals import DeferredSignals
 from lrfinder._snapshot.storage import Where, open_storage
 from lrfinder._snapshot.tensors import capture_values, is_dense, regions
-from lrfinder._snapshot.uncaptured import find_uncaptured
+from lrfinder._snapshot.uncaptured import warn_of_uncaptured
 
 # A larger object is refused: it holds more than the state of a training.
 _MOST_OBJECTS = 1000
@@ -116,11 +116,11 @@ class Snapshot:
             self._state.generators.append(_rng.capture())
             self._restore_modes = capture_modes()
             self._signals.install()
+            return self
         except BaseException:
             self.close()
             self._signals.uninstall()
             raise
-        return self
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -166,18 +166,9 @@ class Snapshot:
             **functions: callables by the name of the argument that they were passed as; None is
                 skipped.
         """
-        used: dict[str, None] = {}
-        for argument, function in (
-            *functions.items(),
-            *(("a hook", f) for f in self._functions.values()),
-        ):
-            names = find_uncaptured(function, self._is_captured)
-            used |= {f"{name}, used by {argument}": None for name in names}
-        if used:
-            warn(
-                f"not restored after the range test: {'; '.join(used)}; pass what the sweep must "
-                "not change in preserve=[...]"
-            )
+        for argument, function in functions.items():
+            warn_of_uncaptured(argument, [function], self._is_captured)
+        warn_of_uncaptured("a hook", self._functions.values(), self._is_captured)
 
     def _visit_named(self, thing: Any) -> None:
         """Capture an object that was passed in, or raise if that is not possible."""

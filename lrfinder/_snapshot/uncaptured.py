@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 
+from lrfinder._errors import warn
 from lrfinder._snapshot.kinds import IMMUTABLE
 from lrfinder._snapshot.references import (
     attributes,
@@ -32,6 +33,25 @@ _MOST_OBJECTS = 1000
 _WEIGHTS = frozenset({"parameters", "named_parameters", "buffers", "named_buffers", "state_dict"})
 # A name to write, the object, and the names of attributes in the code that uses it.
 _Use = tuple[str, Any, frozenset[str]]
+
+
+def warn_of_uncaptured(
+    user: str, functions: Iterable[Any], is_captured: Callable[[Any], bool]
+) -> None:
+    """Warn of the objects that `find_uncaptured` finds.
+
+    Args:
+        user: what the functions are, in words.
+        functions: callables.
+        is_captured: whether an object will be restored.
+    """
+    names = [name for function in functions for name in find_uncaptured(function, is_captured)]
+    if names:
+        listed = " and ".join(dict.fromkeys(names))
+        warn(
+            f"{user} uses {listed}, which the range test does not restore; pass what it changes "
+            "as preserve=[...]"
+        )
 
 
 def find_uncaptured(function: Any, is_captured: Callable[[Any], bool]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command `lrfinder`: it sweeps, prints the suggested rate and writes the curve to files.
+"""The command `lrfinder`: it searches for a learning rate, prints it and writes the sweep to files.
 
 It may import the whole library, and nothing imports it. Read `run.py` first (the subcommand for
 your own model), then `_sweep.py` (what `run` and `demo` share), `demo.py` with its task in
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lrfinder",
-        description="Finds a learning rate for a PyTorch model with a range test.",
+        description="Finds a learning rate for a PyTorch model.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

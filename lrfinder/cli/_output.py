@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lrfinder._errors import LRFinderError
 from lrfinder._result import RangeTestResult
+from lrfinder.suggestion import Suggestion
 
 # The picture and the numbers of a sweep need about a tenth of this.
 _ROOM = 2**20
@@ -84,8 +85,13 @@ def check_file(path: Path) -> None:
         raise UsageError(f"{path} holds a saved result; choose another name for the picture")
 
 
-def draw(result: RangeTestResult, path: Path) -> None:
+def draw(result: RangeTestResult, path: Path, answer: Suggestion | None = None) -> None:
     """Write the picture of a result in the format that the file's suffix names.
+
+    Args:
+        result: the sweep.
+        path: file to write.
+        answer: rate to mark; None for the one that the sweep suggests.
 
     Raises:
         CommandError: if the file cannot be written.
@@ -94,7 +100,7 @@ def draw(result: RangeTestResult, path: Path) -> None:
         from matplotlib.figure import Figure  # without pyplot, no display is needed
 
         figure = Figure(figsize=(8, 5), layout="constrained")
-        result.plot(ax=figure.subplots())
+        result.plot(ax=figure.subplots(), suggestion=answer)
         try:
             figure.savefig(path, dpi=150)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What `demo` and `run` share: their options, the range test, and the report."""
+"""What `demo` and `run` share: their options, the search for a rate, and the report."""
 
 from __future__ import annotations
 
@@ -8,54 +8,79 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from lrfinder._distributed.rank import is_main_process
+from lrfinder._errors import NoSuggestionError
 from lrfinder._finder import LRFinder
+from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
+from lrfinder._sweep.grid import StepMode
 from lrfinder.cli._output import CommandError, UsageError, check_directory, draw, say
+from lrfinder.suggestion import Suggestion
 
 _PICTURE = "lr_finder.png"
 _NUMBERS = "lr_finder.json"
 _MOST_STEPS = 1_000_000
 
+Lines = list[tuple[str, str]]
+
 
 def add_options(parser: argparse.ArgumentParser, end_lr: str = "10") -> None:
-    """Add the options of the range test and of its files.
+    """Add the options of the search and of its files.
 
     Args:
         parser: parser of the command.
         end_lr: text of the help for the default of `--end-lr`; the command sets the default.
     """
-    sweep = parser.add_argument_group("range test")
-    sweep.add_argument(
-        "--start-lr",
-        type=_rate,
-        default=1e-7,
-        metavar="RATE",
-        help="first learning rate (default: 1e-7)",
+    search = parser.add_argument_group("search")
+    _add(search, "--budget", _steps, "N", "optimizer steps of sweep and trials (default: 300)")
+    _add(
+        search,
+        "--total-steps",
+        _count,
+        "N",
+        "optimizer steps you will train for; a longer training needs a lower rate (default: four "
+        "times the steps of a trial)",
     )
+    _add(search, "--start-lr", _rate, "RATE", "first learning rate (default: 1e-7)", 1e-7)
+    _add(search, "--end-lr", _rate, "RATE", f"last learning rate (default: {end_lr})")
+    sweep = parser.add_argument_group("sweep alone")
     sweep.add_argument(
-        "--end-lr", type=_rate, metavar="RATE", help=f"last learning rate (default: {end_lr})"
+        "--sweep-only",
+        action="store_true",
+        help="suggest a rate after one sweep, without the short trainings that confirm it "
+        "(default: sweep and confirm)",
     )
-    sweep.add_argument(
-        "--num-iter",
-        type=_steps,
-        default=100,
-        metavar="N",
-        help="number of optimizer steps, each with its own learning rate (default: 100)",
-    )
+    _add(sweep, "--num-iter", _steps, "N", "optimizer steps of the sweep (default: 100)")
     sweep.add_argument(
         "--step-mode",
         choices=("exp", "linear"),
-        default="exp",
         help="exp multiplies the rate by a constant at each step, linear adds one (default: exp)",
     )
-    parser.add_argument(
+    training = parser.add_argument_group("training step")
+    _add(
+        training,
+        "--accumulation-steps",
+        _count,
+        "N",
+        "batches whose gradients are accumulated for one optimizer step (default: 1)",
+        1,
+    )
+    _add(training, "--clip-grad", _rate, "NORM", "largest norm of the gradients (default: any)")
+    training.add_argument(
+        "--precision",
+        choices=("bf16", "fp16"),
+        help="automatic mixed precision (default: the precision of the model)",
+    )
+    _add(
+        parser,
         "--output",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help=f"directory for {_PICTURE} and {_NUMBERS}, created if missing (default: the current "
-        "directory)",
+        Path,
+        "DIR",
+        f"directory for {_PICTURE} and {_NUMBERS}, created if missing (default: this one)",
+        Path(),
     )
 
 
@@ -63,7 +88,7 @@ def check_options(arguments: argparse.Namespace) -> None:
     """Check what can be checked before the model is built.
 
     Raises:
-        UsageError: if the rates do not rise, or the output cannot be a directory.
+        UsageError: if options do not go together, or the output cannot be a directory.
         CommandError: if the directory cannot be written to.
     """
     if not arguments.start_lr < arguments.end_lr:
@@ -71,87 +96,151 @@ def check_options(arguments: argparse.Namespace) -> None:
             f"--start-lr must be below --end-lr, got {arguments.start_lr:g} and "
             f"{arguments.end_lr:g}"
         )
+    if arguments.sweep_only:
+        unused, reason = ("budget", "total_steps"), "belongs to the trials; remove --sweep-only"
+    else:
+        unused, reason = ("num_iter", "step_mode"), "belongs to a sweep alone; add --sweep-only"
+    for name in unused:
+        if getattr(arguments, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} {reason}")
     check_directory(arguments.output, _PICTURE, _NUMBERS)
 
 
-def sweep(
+def step_settings(model: nn.Module, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of `LRFinder` that the options of the training step stand for."""
+    settings: dict[str, Any] = {"clip_grad": arguments.clip_grad}
+    if arguments.precision is not None:
+        device = next((p.device.type for p in model.parameters()), "cpu")
+        is_half = arguments.precision == "fp16"
+        dtype = torch.float16 if is_half else torch.bfloat16
+        settings["autocast"] = torch.autocast(device, dtype)
+        settings["scaler"] = torch.amp.GradScaler(device) if is_half else None
+    return settings
+
+
+def search(
     finder: LRFinder,
     train_loader: Iterable[Any],
     val_loader: Iterable[Any] | None,
     arguments: argparse.Namespace,
 ) -> None:
-    """Run the range test, print the suggestion and its reason, and write the files.
+    """Search for a learning rate, print it with its reason, and write the files.
 
     Args:
         finder: holds the model.
         train_loader: as for `LRFinder.range_test`.
-        val_loader: as for `LRFinder.range_test`.
+        val_loader: as for `LRFinder.range_test`; used if only the sweep is asked for.
         arguments: the parsed options.
 
     Raises:
-        NoSuggestionError: if no rate can be read from the curve; the files are written first.
+        NoSuggestionError: if no rate was found; the files are written first.
         CommandError: if the files cannot be written; the rate is printed first.
     """
-    result = finder.range_test(
-        train_loader,
-        val_loader,
-        start_lr=arguments.start_lr,
-        end_lr=arguments.end_lr,
-        num_iter=arguments.num_iter,
-        step_mode=arguments.step_mode,
-    )
-    if not is_main_process():
-        return
+    shared = {
+        "start_lr": arguments.start_lr,
+        "end_lr": arguments.end_lr,
+        "accumulation_steps": arguments.accumulation_steps,
+    }
+    answer: Suggestion | None = None
+    refusal: NoSuggestionError | None = None
     try:
-        say(_report(result))
-    finally:
-        _write(result, arguments.output)
+        if arguments.sweep_only:
+            num_iter: int = arguments.num_iter or 100
+            step_mode: StepMode = arguments.step_mode or "exp"
+            answer = finder.range_test(
+                train_loader, val_loader, num_iter=num_iter, step_mode=step_mode, **shared
+            ).suggest()
+        else:
+            budget: int = arguments.budget or 300
+            answer = finder.recommend(
+                train_loader, budget=budget, total_steps=arguments.total_steps, **shared
+            )
+    except NoSuggestionError as error:
+        refusal = error  # the sweep is there all the same
+    if is_main_process():
+        _publish(finder.result, answer, arguments.output)
+    if refusal is not None:
+        raise refusal
 
 
-def _report(result: RangeTestResult) -> str:
-    suggestion = result.suggest()
-    lines = [
-        ("Suggested lr:", f"{suggestion.lr:.2e}"),
-        ("Why:", f"{suggestion.why} (rule: {suggestion.method})"),
-        ("Cyclic bounds:", f"{suggestion.min_lr:.2e} to {suggestion.max_lr:.2e}"),
-        (
-            "Sweep:",
-            f"{len(result)} steps from {result.lr[0]:.1e} to {result.lr[-1]:.1e}. "
-            f"{result.stop_reason.sentence}",
-        ),
-    ]
-    if len(suggestion.lrs) > 1:
-        lines.insert(1, ("Every group:", ", ".join(f"{lr:.2e}" for lr in suggestion.lrs)))
-    if suggestion.confidence is not None:
-        lines.append(("Confidence:", suggestion.confidence.value))
-    lines += [("Note:", str(finding)) for finding in suggestion.findings]
-    return "\n".join(f"{head:<15}{text}" for head, text in lines)
-
-
-def _write(result: RangeTestResult, directory: Path) -> None:
+def _publish(result: RangeTestResult, answer: Suggestion | None, directory: Path) -> None:
+    """Print first and write then, so that a full disk costs no rate."""
     numbers, picture = directory / _NUMBERS, directory / _PICTURE
     try:
-        result.save(numbers)
-    except OSError as error:
-        raise CommandError(f"could not write {numbers}: {error.strerror}") from None
-    draw(result, picture)
-    say(f"{'Files:':<15}{picture}, {numbers}")
+        say(_report(result, answer))
+    finally:
+        try:
+            result.save(numbers)
+        except OSError as error:
+            raise CommandError(f"could not write {numbers}: {error.strerror}") from None
+        draw(result, picture, answer)
+    say(_table([("Files:", f"{picture}, {numbers}")]))
+
+
+def _report(result: RangeTestResult, answer: Suggestion | None) -> str:
+    lines: Lines = []
+    if isinstance(answer, Recommendation):
+        lines += _answer("Recommended lr:", answer)
+        trials = answer.steps - len(result)
+        lines.append(("Steps:", f"{answer.steps}: {len(result)} in the sweep, {trials} in trials"))
+    elif answer is not None:
+        lines += _answer("Suggested lr:", answer)
+    if answer is None or isinstance(answer, Recommendation):
+        try:
+            sweep = result.suggest()
+            lines.append(("Sweep alone:", f"{sweep.lr:.2e}, {sweep.why} (rule: {sweep.method})"))
+        except NoSuggestionError as error:
+            lines.append(("Sweep alone:", f"no rate, {error}"))
+    span = f"{len(result)} steps from {result.lr[0]:.1e} to {result.lr[-1]:.1e}"
+    lines.append(("Sweep:", f"{span}. {result.stop_reason.sentence}"))
+    if answer is not None:
+        if answer.confidence is not None:
+            lines.append(("Confidence:", answer.confidence.value))
+        lines += [("Note:", str(finding)) for finding in answer.findings]
+    return _table(lines)
+
+
+def _answer(head: str, answer: Suggestion) -> Lines:
+    groups = [("Every group:", ", ".join(f"{lr:.2e}" for lr in answer.lrs))]
+    return [
+        (head, f"{answer.lr:.2e}"),
+        *(groups if len(answer.lrs) > 1 else []),
+        ("Why:", f"{answer.why} (rule: {answer.method})"),
+        ("Cyclic bounds:", f"{answer.min_lr:.2e} to {answer.max_lr:.2e}"),
+    ]
+
+
+def _table(lines: Lines) -> str:
+    return "\n".join(f"{head:<16}{text}" for head, text in lines)
+
+
+def _add(
+    group: Any, name: str, kind: Any, metavar: str, explanation: str, default: Any = None
+) -> None:
+    group.add_argument(name, type=kind, metavar=metavar, help=explanation, default=default)
 
 
 def _rate(text: str) -> float:
     rate = float(text)
     if not (math.isfinite(rate) and rate > 0):
-        raise argparse.ArgumentTypeError(f"a learning rate must be positive and finite, got {text}")
+        raise argparse.ArgumentTypeError(f"must be positive and finite, got {text}")
     return rate
 
 
 def _steps(text: str) -> int:
     steps = int(text)
     if not 2 <= steps <= _MOST_STEPS:
-        raise argparse.ArgumentTypeError(f"must be from 2 to {_MOST_STEPS}, got {text}; try 100")
+        raise argparse.ArgumentTypeError(f"must be from 2 to {_MOST_STEPS}, got {text}")
     return steps
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return count
 
 
 # argparse shows these names in its own message: "invalid rate value: 'fast'".
 _rate.__name__ = "rate"
-_steps.__name__ = "number of steps"
+_steps.__name__ = _count.__name__ = "number of steps"

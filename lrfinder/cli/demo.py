@@ -1,4 +1,4 @@
-"""`lrfinder demo`: a range test on real images, with nothing to prepare."""
+"""`lrfinder demo`: a learning rate for real images, with nothing to prepare."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 
 from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
-from lrfinder.cli._sweep import add_options, check_options, sweep
+from lrfinder.cli._sweep import add_options, check_options, search, step_settings
 from lrfinder.cli.demo_task import DATASETS, OPTIMIZERS, Task, build
 
 _EXAMPLES = """\
 examples:
   lrfinder demo
-  lrfinder demo --optimizer adam --num-iter 200
+  lrfinder demo --optimizer adam --total-steps 5000
   lrfinder demo --dataset cifar10 --output /tmp/cifar10
-  lrfinder demo --step-mode linear --end-lr 0.5
+  lrfinder demo --sweep-only --step-mode linear --end-lr 0.5
 """
 
 
@@ -28,9 +28,9 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "demo",
         help="find a learning rate for a small network on real images",
-        description="Runs a range test for a small convolutional network on the handwritten "
-        "digits of scikit-learn, prints the suggested learning rate, and writes the curve to "
-        "lr_finder.png and lr_finder.json.",
+        description="Finds a learning rate for a small convolutional network on the handwritten "
+        "digits of scikit-learn: one sweep over all rates, then short trainings at the rates in "
+        "question. Prints the rate and writes the sweep to lr_finder.png and lr_finder.json.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
         default="sgd",
         help="sgd uses momentum 0.9, the others PyTorch's defaults (default: sgd)",
     )
-    add_options(parser, end_lr="10; with --step-mode linear 1 for sgd and 0.1 for the others")
+    add_options(parser, end_lr="10; with --step-mode linear 1 for sgd, 0.1 for rmsprop, else 0.01")
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -58,14 +58,15 @@ def run(arguments: argparse.Namespace) -> None:
         DownloadError: if the images cannot be downloaded.
     """
     if arguments.end_lr is None:
-        # The steps of a linear sweep lie near its end, which has to be where training fails.
-        linear_end = 1.0 if arguments.optimizer == "sgd" else 0.1
+        # The steps of a linear sweep lie near its end, which must be near where training fails.
+        linear_end = {"sgd": 1.0, "rmsprop": 0.1}.get(arguments.optimizer, 0.01)
         arguments.end_lr = linear_end if arguments.step_mode == "linear" else 10.0
     check_options(arguments)
     with _one_thread():
         task = _build(arguments)
-        finder = LRFinder(task.model, task.optimizer, task.criterion)
-        sweep(finder, task.train_loader, None, arguments)
+        settings = step_settings(task.model, arguments)
+        finder = LRFinder(task.model, task.optimizer, task.criterion, **settings)
+        search(finder, task.train_loader, None, arguments)
 
 
 def _build(arguments: argparse.Namespace) -> Task:

@@ -1,4 +1,4 @@
-"""`lrfinder run`: a range test on what a function of the user returns."""
+"""`lrfinder run`: a learning rate for the model and data that a function of the user returns."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ from torch.optim import Optimizer
 from lrfinder._errors import InvalidInputError
 from lrfinder._finder import LRFinder
 from lrfinder.cli._output import UsageError
-from lrfinder.cli._sweep import add_options, check_options, sweep
+from lrfinder.cli._sweep import add_options, check_options, search, step_settings
 
 _DESCRIPTION = """\
-Runs a range test on your own model and data, prints the suggested learning rate, and writes the
-curve to lr_finder.png and lr_finder.json. FUNCTION takes no argument and returns model, optimizer,
-criterion and training loader, and optionally a validation loader whose loss is recorded too. If the
-criterion is None, batches are dicts and the model computes the loss.
+Finds a learning rate for your own model and data: one sweep over all rates, then short trainings at
+the rates in question. Prints the rate and writes the sweep to lr_finder.png and lr_finder.json.
+FUNCTION takes no argument and returns model, optimizer, criterion and training loader. If the
+criterion is None, batches are dicts and the model computes the loss. A validation loader may
+follow; its loss is recorded with --sweep-only. For any other training step, let FUNCTION return an
+LRFinder and its training loader.
 """
 _EXAMPLES = """\
 examples:
   lrfinder run train.py:setup
-  lrfinder run mypackage.training:setup --end-lr 1 --num-iter 200
+  lrfinder run mypackage.training:setup --total-steps 20000 --precision bf16
+  lrfinder run train.py:setup --sweep-only --num-iter 200
   torchrun --nproc-per-node 2 -m lrfinder run train.py:setup
 
 train.py:
@@ -68,8 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
     """
     check_options(arguments)
     function = load_function(arguments.function)
-    finder, *loaders = _unpack(function(), arguments.function)
-    sweep(finder, loaders[0], loaders[1] if len(loaders) > 1 else None, arguments)
+    finder, train_loader, val_loader = _unpack(function(), arguments)
+    search(finder, train_loader, val_loader, arguments)
 
 
 def load_function(spec: str) -> Callable[[], Any]:
@@ -146,18 +149,23 @@ def _add_to_path(directory: Path) -> None:
     sys.path.insert(last + 1, str(directory))
 
 
-def _unpack(task: Any, function: str) -> tuple[Any, ...]:
-    """Return the finder and the loaders of a task."""
-    is_task = (
-        isinstance(task, (tuple, list))
-        and len(task) in (4, 5)
-        and isinstance(task[0], nn.Module)
-        and isinstance(task[1], Optimizer)
+def _unpack(task: Any, arguments: argparse.Namespace) -> tuple[LRFinder, Any, Any]:
+    """Return the finder, the training loader, and the validation loader or None."""
+    parts = list(task) if isinstance(task, (tuple, list)) else []
+    kinds = [type(part).__name__ for part in parts]
+    if len(parts) in (2, 3) and isinstance(parts[0], LRFinder):
+        if arguments.clip_grad is not None or arguments.precision is not None:
+            raise UsageError(
+                "--clip-grad and --precision do not change an LRFinder; set clip_grad, autocast "
+                f"and scaler where {arguments.function} builds it"
+            )
+        return parts[0], parts[1], parts[2] if len(parts) == 3 else None
+    is_task = len(parts) in (4, 5) and isinstance(parts[0], nn.Module)
+    if is_task and isinstance(parts[1], Optimizer):
+        finder = LRFinder(*parts[:3], **step_settings(parts[0], arguments))
+        return finder, parts[3], parts[4] if len(parts) == 5 else None
+    raise InvalidInputError(
+        f"{arguments.function} must return (model, optimizer, criterion, train_loader) or "
+        f"(LRFinder, train_loader), with a val_loader at the end if you like, got "
+        f"{', '.join(kinds) or type(task).__name__}"
     )
-    if not is_task:
-        parts = [type(part).__name__ for part in task] if isinstance(task, tuple) else []
-        raise InvalidInputError(
-            f"{function} must return (model, optimizer, criterion, train_loader) or the same with "
-            f"a val_loader at the end, got {', '.join(parts) or type(task).__name__}"
-        )
-    return LRFinder(*task[:3]), *task[3:]

@@ -1,9 +1,10 @@
-"""The range test with an ignite `Engine` that trains.
+"""The learning rate of an ignite `Engine` that trains.
 
 ```python
 with attach(trainer, model, optimizer) as finder:
-    result = finder.range_test(loader)
-trainer.run(loader, max_epochs=10)  # as if nothing had been
+    found = finder.recommend(loader)  # or finder.range_test, for a quick look
+found.apply(optimizer)
+trainer.run(loader, max_epochs=10)
 ```
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
+from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
@@ -27,9 +29,6 @@ try:
     from ignite.engine import Engine, Events
 except ImportError as error:
     raise missing_extra("ignite", "ignite") from error
-
-if TYPE_CHECKING:
-    from lrfinder._recommend.recommendation import Recommendation
 
 # Longer than any sweep: the engine must not reach the end of an epoch during one.
 _EPOCH_LENGTH = 10**9

@@ -1,7 +1,7 @@
-"""The range test for a skorch net, before `net.fit(X, y)`.
+"""The learning rate of a skorch net, before `net.fit(X, y)`.
 
 ```python
-result = range_test(net, X, y, set_lr=True)
+recommend(net, X, y, set_lr=True)  # or range_test, for a quick look
 net.fit(X, y)
 ```
 """
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
+from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.param_groups import learning_rates
@@ -54,6 +55,33 @@ def range_test(
     if set_lr:
         _set_lr(net, finder.optimizer, result.suggest().lr)
     return result
+
+
+def recommend(
+    net: NeuralNet,
+    X: Any,  # noqa: N803
+    y: Any = None,
+    *,
+    set_lr: bool = False,
+    **options: Any,
+) -> Recommendation:
+    """Confirm a rate by short trainings, as `net.fit(X, y)` would train; the net stays as it was.
+
+    Args:
+        net: as for `range_test`.
+        X: inputs, as for `fit`.
+        y: targets, as for `fit`.
+        set_lr: set the net's `lr` to the confirmed rate.
+        **options: as for `LRFinder.recommend`.
+
+    Raises:
+        NoSuggestionError: if no rate trains.
+    """
+    with _finder(net, X, y) as (finder, loader):
+        found = finder.recommend(loader, **options)
+    if set_lr:
+        _set_lr(net, finder.optimizer, found.lr)
+    return found
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""The range test for a Hugging Face `Trainer`, before `trainer.train()`.
+"""The learning rate of a Hugging Face `Trainer`, before `trainer.train()`.
 
 ```python
-result = range_test(trainer, set_lr=True)  # with args.learning_rate from the result
+recommend(trainer, set_lr=True)  # sets args.learning_rate; or range_test, for a quick look
 trainer.train()
 ```
 """
@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
+from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batch import batch_size
@@ -53,6 +54,25 @@ def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Ran
     if set_lr:
         _set_lr(trainer, finder.optimizer, result.suggest())
     return result
+
+
+def recommend(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Recommendation:
+    """Confirm a rate by short trainings, each as `trainer` would train, and leave it as it was.
+
+    Args:
+        trainer: as for `range_test`.
+        set_lr: as for `range_test`, with the confirmed rate.
+        **options: as for `LRFinder.recommend`.
+
+    Raises:
+        InvalidInputError: as for `range_test`.
+        NoSuggestionError: if no rate trains.
+    """
+    with _finder(trainer) as (finder, loader, accumulation):
+        found = finder.recommend(loader, **(accumulation | options))
+    if set_lr:
+        _set_lr(trainer, finder.optimizer, found)
+    return found
 
 
 def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None:

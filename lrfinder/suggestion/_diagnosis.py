@@ -24,7 +24,7 @@ DISAGREEMENT = 4.0
 
 
 class Diagnosis(str, Enum):
-    """What can be wrong with a curve; `sentence` says it in words.
+    """What can be wrong with a curve or with trials; `sentence` says it in words.
 
     Example:
         >>> Diagnosis.NOISY.sentence
@@ -39,6 +39,9 @@ class Diagnosis(str, Enum):
     NOISY = "noise larger than the descent"
     NON_FINITE = "non-finite loss"
     OUT_OF_DATA = "out of data"
+    BEST_TRIAL_AT_THE_EDGE = "best trial at the edge"
+    TRIALS_ALIKE = "trials within their noise"
+    SWEEP_AND_TRIALS_DISAGREE = "sweep and trials disagree"
 
     @property
     def sentence(self) -> str:
@@ -55,6 +58,9 @@ _SENTENCES = {
     Diagnosis.NOISY: "From step to step the loss varies by much of its fall.",
     Diagnosis.NON_FINITE: "The loss became infinite or NaN.",
     Diagnosis.OUT_OF_DATA: "The loader ended before the sweep did.",
+    Diagnosis.BEST_TRIAL_AT_THE_EDGE: "The best trial has no worse one on each side.",
+    Diagnosis.TRIALS_ALIKE: "The trials beside the best one differ from it by less than noise.",
+    Diagnosis.SWEEP_AND_TRIALS_DISAGREE: "The trials lead far away from the descent of the sweep.",
 }
 
 

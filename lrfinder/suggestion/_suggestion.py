@@ -60,7 +60,16 @@ class Suggestion:
         return self.lr
 
     def __str__(self) -> str:
-        return f"lr={self.lr:.2e} ({self.method}): {self.why}"
+        text = f"lr={self.lr:.2e} ({self.method}): {self.why}"
+        return f"{text}\n{self._doubt}" if self._doubt else text
+
+    @property
+    def _doubt(self) -> str:
+        """A sentence on why the confidence is low; empty if it is not."""
+        if self.confidence is not Confidence.LOW:
+            return ""
+        doubts = [str(finding) for finding in self.findings if finding.doubtful]
+        return f"low confidence: {doubts[0] if doubts else 'the rules disagree on this curve.'}"
 
     def _repr_html_(self) -> str:
         rows = [
@@ -87,6 +96,9 @@ class Suggestion:
                 and processes; one that the rate was not found with is warned of. None if it is the
                 same.
 
+        Warns:
+            LRFinderWarning: if the confidence is low, or the batch size another one.
+
         Raises:
             InvalidInputError: if the number of groups differs.
         """
@@ -96,6 +108,8 @@ class Suggestion:
                 f"expected an optimizer with {len(self.lrs)} parameter groups, as the swept one "
                 f"had, got {groups}; set the rates yourself from `suggestion.lr`"
             )
+        if self._doubt and is_rank_zero():
+            warn(f"lr={self.lr:.2e} has {self._doubt}")
         self._check_batch_size(batch_size)
         set_learning_rates(optimizer, self.lrs)
 

@@ -71,8 +71,8 @@ the backend has hardware of its own (NCCL), it runs beside the next step.
 parameters | 2 (N-1)/N of {width} bytes: {sent} bytes | no, it stays below {most} |
 | waiting for them | for the last bucket | none: 2 log2 N = 20 hops of a small message, behind the \
 next step | only what is hidden |
-| requests to the store per sweep | - | about 25, in four meetings, and 2 per second | no; the \
-store answers as many from each of N ranks |
+| requests to the store per sweep | - | about 25, in four meetings, and 2 per second | their \
+number does not; the answer of a meeting holds N short values |
 | memory of the snapshot | - | its own parameters, gradients, optimizer state | no; under FSDP it \
 is 1/N of them |
 | bytes sent for the snapshot | - | none | no |

@@ -94,7 +94,7 @@ def test_the_rate_is_printed_where_the_files_cannot_be_written_after_all(
     monkeypatch.setattr(RangeTestResult, "save", full)
     status, out, err = command("run", f"{task}:setup")
     assert status == 1
-    assert out.startswith("Suggested lr:")
+    assert out.startswith("Recommended lr:")
     assert err.splitlines()[-1] == (
         "lrfinder: error: could not write lr_finder.json: No space left on device"
     )
@@ -108,7 +108,7 @@ def test_a_reader_that_goes_is_no_failure_and_loses_nothing(task, tmp_path, read
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
     if "run" in command_line:
-        assert reader == "true" or done.stdout.startswith("Suggested lr:")
+        assert reader == "true" or done.stdout.startswith("Recommended lr:")
         assert (tmp_path / "lr_finder.json").is_file()
         assert (tmp_path / "lr_finder.png").is_file()
 
@@ -168,6 +168,6 @@ def test_a_script_that_reads_options_does_not_read_those_of_the_command(command,
         """,
     )
     write("user_task.py", TASK)
-    status, out, _ = command("run", "user_options.py:setup", "--num-iter", 20)
+    status, out, _ = command("run", "user_options.py:setup")
     assert out.startswith("epochs: Namespace()\n")
     assert status == 0

@@ -1,15 +1,18 @@
 """`lrfinder run`."""
 
+import itertools
 import math
+import runpy
 
 import pytest
 
-from lrfinder import RangeTestResult
+from lrfinder import LRFinder, RangeTestResult
 
 TASK = """
     import itertools
     import torch
     from torch import nn
+    from lrfinder import LRFinder
 
     torch.manual_seed(0)
     model = nn.Linear(4, 1)
@@ -34,6 +37,30 @@ TASK = """
 
     def too_few():
         return model, optimizer
+
+    def finder():
+        step = lambda model, batch: {"loss": nn.functional.mse_loss(model(batch[0]), batch[1])}
+        return LRFinder(model, optimizer, training_step=step), batches
+
+    def shuffled():
+        data = torch.utils.data.TensorDataset(torch.arange(96.0).reshape(96, 1) / 96)
+        net = nn.Linear(1, 1)
+        dtypes = open("dtypes.txt", "a", buffering=1)
+        norms = open("norms.txt", "a", buffering=1)
+
+        def criterion(outputs, targets):
+            dtypes.write(f"{outputs.dtype} {len(outputs)}\\n")
+            return (outputs.float() - 3 * targets).square().mean() * 100
+
+        def collate(rows):
+            x = torch.stack([row[0] for row in rows])
+            return x, x
+
+        sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+        norm = lambda: torch.nn.utils.get_total_norm([p.grad for p in net.parameters()]).item()
+        sgd.register_step_pre_hook(lambda *_: norms.write(f"{norm()}\\n") and None)
+        loader = torch.utils.data.DataLoader(data, batch_size=32, collate_fn=collate)
+        return net, sgd, criterion, loader
 
     def wrong_order():
         return optimizer, model, nn.MSELoss(), batches
@@ -61,7 +88,9 @@ def task(write):
 
 
 def test_a_function_in_a_file_is_swept_and_the_files_are_written(command, task, tmp_path):
-    status, out, _ = command("run", f"{task}:setup", "--end-lr", 100, "--num-iter", 60)
+    status, out, _ = command(
+        *("run", f"{task}:setup", "--sweep-only", "--end-lr", 100, "--num-iter", 60)
+    )
     result = RangeTestResult.load(tmp_path / "lr_finder.json")
     assert status == 0
     assert (tmp_path / "lr_finder.png").is_file()
@@ -70,7 +99,7 @@ def test_a_function_in_a_file_is_swept_and_the_files_are_written(command, task, 
 
 
 def test_the_finished_bar_shows_the_last_step(command, task, tmp_path):
-    _, _, err = command("run", f"{task}:setup")
+    _, _, err = command("run", f"{task}:setup", "--sweep-only")
     result = RangeTestResult.load(tmp_path / "lr_finder.json")
     last = err.rstrip().rpartition("\r")[2]
     assert f"{len(result)}/100" in last
@@ -91,25 +120,25 @@ def test_a_file_can_import_its_neighbours(command, write, tmp_path):
 
 
 def test_a_validation_loader_is_what_the_suggestion_is_read_off(command, task, tmp_path):
-    command("run", f"{task}:with_validation", "--num-iter", 20)
+    command("run", f"{task}:with_validation", "--sweep-only", "--num-iter", 20)
     result = RangeTestResult.load(tmp_path / "lr_finder.json")
     assert len(result.val_loss) == len(result)
     assert result.val_loss != result.loss
 
 
 def test_every_group_is_told_its_rate(command, task, tmp_path):
-    _, out, _ = command("run", f"{task}:two_groups")
+    _, out, _ = command("run", f"{task}:two_groups", "--sweep-only")
     suggestion = RangeTestResult.load(tmp_path / "lr_finder.json").suggest()
-    assert f"\nEvery group:   {suggestion.lr:.2e}, {suggestion.lr / 2:.2e}\n" in out
+    assert f"\nEvery group:    {suggestion.lr:.2e}, {suggestion.lr / 2:.2e}\n" in out
 
 
 def test_what_is_doubtful_about_a_curve_is_told_with_the_suggestion(command, task, tmp_path):
-    _, out, _ = command("run", f"{task}:setup", "--start-lr", 0.1, "--end-lr", 0.3)
+    _, out, _ = command("run", f"{task}:setup", "--sweep-only", "--num-iter", 14)
     suggestion = RangeTestResult.load(tmp_path / "lr_finder.json").suggest()
-    assert f"\nConfidence:    {suggestion.confidence.value}\n" in out
+    assert f"\nConfidence:     {suggestion.confidence.value}\n" in out
     assert suggestion.findings
     for finding in suggestion.findings:
-        assert f"\nNote:          {finding}\n" in out
+        assert f"\nNote:           {finding}\n" in out
 
 
 def test_only_the_first_of_several_processes_writes_and_prints(
@@ -146,14 +175,14 @@ def test_worker_processes_find_the_classes_of_the_file(command, write, tmp_path)
             return model, torch.optim.SGD(model.parameters(), lr=0.1), nn.MSELoss(), loader
         """,
     )
-    command("run", "user_workers.py:setup", "--num-iter", 4)
+    command("run", "user_workers.py:setup", "--sweep-only", "--num-iter", 4)
     assert len(RangeTestResult.load(tmp_path / "lr_finder.json")) == 4
 
 
 def test_where_no_rate_is_found_the_files_are_written_and_the_status_is_1(command, task, tmp_path):
     status, out, err = command("run", f"{task}:only_rises")
     assert status == 1
-    assert out.startswith("Files: ")
+    assert out.startswith("Sweep alone:    no rate, ")
     assert (tmp_path / "lr_finder.png").is_file()
     assert (tmp_path / "lr_finder.json").is_file()
     assert err.splitlines()[-1].startswith("lrfinder: error: ")
@@ -174,6 +203,7 @@ def test_a_function_that_returns_something_else_is_told_what_to_return(
     assert (status, out) == (1, "")
     assert err.count("\n") == 1
     assert "(model, optimizer, criterion, train_loader)" in err
+    assert "(LRFinder, train_loader)" in err
     assert err.endswith(f"got {got}\n")
     assert not (tmp_path / "lr_finder.json").exists()
 
@@ -219,6 +249,17 @@ def test_an_import_that_fails_inside_the_users_module_arrives_unchanged(command,
             "--start-lr must be below --end-lr, got 1 and 0.1",
         ),
         (("user_task.py:setup", "--step-mode", "cosine"), "cosine"),
+        (("user_task.py:setup", "--step-mode", "linear"), "add --sweep-only"),
+        (("user_task.py:setup", "--num-iter", "100"), "add --sweep-only"),
+        (("user_task.py:setup", "--budget", "300", "--sweep-only"), "remove --sweep-only"),
+        (("user_task.py:setup", "--total-steps", "9", "--sweep-only"), "remove --sweep-only"),
+        (("user_task.py:setup", "--budget", 10**15), "--budget"),
+        (("user_task.py:setup", "--total-steps", "0"), "--total-steps"),
+        (("user_task.py:setup", "--accumulation-steps", "0"), "--accumulation-steps"),
+        (("user_task.py:setup", "--clip-grad", "0"), "--clip-grad"),
+        (("user_task.py:setup", "--precision", "fp8"), "fp8"),
+        (("user_task.py:finder", "--precision", "bf16"), "set clip_grad, autocast and scaler"),
+        (("user_task.py:finder", "--clip-grad", "1"), "set clip_grad, autocast and scaler"),
     ],
 )
 def test_wrong_usage_is_status_2_with_what_was_wrong(command, task, tmp_path, arguments, says):
@@ -228,3 +269,50 @@ def test_wrong_usage_is_status_2_with_what_was_wrong(command, task, tmp_path, ar
     assert last.startswith("lrfinder run: error: ")
     assert says in last
     assert not (tmp_path / "lr_finder.json").exists()
+
+
+@pytest.mark.parametrize("options", [{}, {"budget": 150, "total_steps": 1000}])
+def test_by_default_the_rate_is_the_one_that_the_library_recommends(
+    command, task, tmp_path, options
+):
+    user = runpy.run_path(str(task))
+    model, optimizer, criterion, batches = user["setup"]()
+    finder = LRFinder(model, optimizer, criterion)
+    expected = finder.recommend(batches, progress=False, **options)
+    given = [(f"--{name.replace('_', '-')}", value) for name, value in options.items()]
+    status, out, _ = command("run", f"{task}:setup", *itertools.chain(*given))
+    assert status == 0
+    assert out.startswith(f"Recommended lr: {expected.lr:.2e}\nWhy:            {expected.why}")
+    assert RangeTestResult.load(tmp_path / "lr_finder.json").loss == finder.result.loss
+
+
+def test_the_function_may_return_a_finder_and_its_loader(command, task):
+    usual = command("run", f"{task}:setup")
+    own = command("run", f"{task}:finder")
+    assert own.status == 0
+    assert own.out == usual.out
+
+
+def test_the_options_of_the_training_step_reach_it(command, task, tmp_path):
+    options = ("--accumulation-steps", 3, "--clip-grad", 0.5, "--precision", "bf16")
+    sweep = ("--sweep-only", "--num-iter", 10, "--end-lr", 1e-3)
+    command("run", f"{task}:shuffled", *sweep, *options)
+    result = RangeTestResult.load(tmp_path / "lr_finder.json")
+    assert result.batch_size == 96
+    seen = (tmp_path / "dtypes.txt").read_text().splitlines()
+    assert set(seen) == {"torch.bfloat16 32"}
+    assert len(seen) == 30
+    norms = [float(line) for line in (tmp_path / "norms.txt").read_text().splitlines()]
+    assert norms == pytest.approx([0.5] * 10, rel=1e-3)
+
+
+def test_fp16_has_a_gradient_scaler(command, task, tmp_path):
+    """Its first scale, 65536, overflows here: those steps are skipped and not recorded."""
+    sweep = ("--sweep-only", "--num-iter", 10, "--end-lr", 1e-3)
+    command("run", f"{task}:shuffled", *sweep, "--precision", "fp16")
+    seen = (tmp_path / "dtypes.txt").read_text().splitlines()
+    assert set(seen) == {"torch.float16 32"}
+    assert len(RangeTestResult.load(tmp_path / "lr_finder.json")) == 10
+    norms = [float(line) for line in (tmp_path / "norms.txt").read_text().splitlines()]
+    assert len(norms) == 10
+    assert max(norms) < 1e4

@@ -19,7 +19,7 @@ def results(draw):
     column = st.lists(any_float, min_size=n, max_size=n).map(tuple)
     val_steps = tuple(draw(st.lists(st.integers(0, n - 1), max_size=n))) if n else ()
     return RangeTestResult(
-        lr=draw(st.lists(st.floats(1e-12, 1e3), min_size=n, max_size=n).map(tuple)),
+        lr=tuple(sorted(draw(st.sets(st.floats(1e-12, 1e3), min_size=n, max_size=n)))),
         loss=draw(column),
         step_mode=draw(st.sampled_from(["exp", "linear"])),
         smooth_f=draw(st.floats(0, 0.99)),
@@ -112,6 +112,10 @@ def test_a_file_that_is_no_json_is_refused(saved, content):
     "change",
     [
         {"lr": None},
+        {"lr": [1e-3, 1e-3, 1e-1]},
+        {"lr": [1e-3, 1e-2, -1.0]},
+        {"lr": [1e-3, 1e-2, "inf"]},
+        {"lr": [1e-3, 1e-2, 10**400]},
         {"lr": "0.1"},
         {"loss": [1.0, "large", 2.0]},
         {"loss": [1.0]},
@@ -128,7 +132,7 @@ def test_a_file_that_is_no_json_is_refused(saved, content):
 )
 def test_a_field_that_cannot_be_is_refused(saved, change):
     saved.write_text(json.dumps(json.loads(saved.read_text()) | change))
-    refused(saved, "is not a complete range-test result .*; run the range test again")
+    refused(saved, "is not a complete result .*; run the range test again")
 
 
 @pytest.mark.parametrize("field", ["lr", "loss", "stop_reason", "metrics", "val_steps"])
@@ -136,7 +140,7 @@ def test_a_field_that_is_missing_is_refused(saved, field):
     content = json.loads(saved.read_text())
     del content[field]
     saved.write_text(json.dumps(content))
-    refused(saved, f"is not a complete range-test result .KeyError: '{field}'")
+    refused(saved, f"is not a complete result .KeyError: '{field}'")
 
 
 def test_a_file_that_is_not_there_is_a_plain_os_error(tmp_path):
@@ -155,3 +159,19 @@ def test_saving_replaces_the_file_as_a_whole_or_not_at_all(saved, result, monkey
         dataclasses.replace(result, smooth_f=0.5).save(saved)
     assert saved.read_text() == before
     assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_deep_nesting_is_our_error(saved):
+    saved.write_text("[" * 100_000)
+    refused(saved, "is not a complete JSON file")
+
+
+def test_saving_keeps_the_mode_of_the_file_that_it_replaces(saved, result):
+    saved.chmod(0o640)
+    result.save(saved)
+    assert saved.stat().st_mode & 0o777 == 0o640
+
+
+def test_results_can_be_kept_in_a_set(result):
+    other = dataclasses.replace(result, metrics={"accuracy": (0.1, 0.2, 0.3)})
+    assert len({result, other, dataclasses.replace(result)}) == 2

@@ -58,11 +58,12 @@ LAYERS: list[Callable[[], nn.Module]] = [
     Tied,
     Remembering,
 ]
+FUSED_ON_CPU = torch.__version__ >= (2, 4)
 OPTIMIZERS: list[Callable[[Any], torch.optim.Optimizer]] = [
     lambda groups: torch.optim.SGD(groups, lr=0.1, momentum=0.9),
     lambda groups: torch.optim.SGD(groups, lr=torch.tensor(0.1)),
     lambda groups: torch.optim.AdamW(groups, lr=0.01, amsgrad=True),
-    lambda groups: torch.optim.Adam(groups, lr=torch.tensor(0.01), fused=True),
+    lambda groups: torch.optim.Adam(groups, lr=torch.tensor(0.01), fused=FUSED_ON_CPU),
     lambda groups: torch.optim.RMSprop(groups, lr=0.01, momentum=0.5, centered=True),
     lambda groups: torch.optim.Adagrad(groups, lr=0.01),
     lambda groups: torch.optim.Rprop(groups, lr=0.01),

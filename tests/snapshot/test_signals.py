@@ -15,6 +15,7 @@ from torch import nn
 import lrfinder
 from lrfinder import LRFinder, preserve_state
 from lrfinder._snapshot.snapshot import Snapshot
+from tests.benchmarks import interrupts
 from tests.snapshot.helpers import World, witness
 
 LIBRARY = str(Path(lrfinder.__file__).parent)
@@ -175,6 +176,119 @@ def test_a_part_that_fails_does_not_keep_the_others_from_being_restored() -> Non
         change()
     assert torch.equal(model.weight, before)
     assert torch.equal(torch.get_rng_state(), rng)
+
+
+class Timeout(Exception):
+    """What the handler of a test runner raises when a test takes too long."""
+
+
+@pytest.fixture
+def raising_alarm() -> Any:
+    def handler(*_: Any) -> None:
+        raise Timeout
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    yield handler
+    assert signal.getsignal(signal.SIGALRM) is handler
+    signal.signal(signal.SIGALRM, previous)
+
+
+def test_an_exception_before_the_first_line_of_the_exit_comes_after_the_restore(
+    raising_alarm: Any,
+) -> None:
+    """Where no `try` could catch it."""
+    model = nn.Linear(2, 2)
+    before = model.weight.detach().clone()
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code is Snapshot.__exit__.__code__ and event == "call":
+            signal.raise_signal(signal.SIGALRM)
+
+    def change() -> None:
+        with preserve_state(model):
+            model.weight.data.zero_()
+            sys.settrace(trace)
+
+    previous = sys.gettrace()
+    try:
+        with pytest.raises(Timeout):
+            change()
+    finally:
+        sys.settrace(previous)
+    assert torch.equal(model.weight, before)
+
+
+def test_a_handler_is_called_at_once_within_the_block(raising_alarm: Any) -> None:
+    reached: list[str] = []
+
+    def change() -> None:
+        with preserve_state(nn.Linear(2, 2)):
+            reached.append("before")
+            signal.raise_signal(signal.SIGALRM)
+            reached.append("after")
+
+    with pytest.raises(Timeout):
+        change()
+    assert reached == ["before"]
+
+
+def test_a_handler_that_the_block_installs_stays() -> None:
+    previous = signal.getsignal(signal.SIGUSR1)
+    mine = lambda *_: None  # noqa: E731
+    try:
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        with preserve_state(nn.Linear(2, 2)):
+            signal.signal(signal.SIGUSR1, mine)
+        assert signal.getsignal(signal.SIGUSR1) is mine
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+
+
+def test_every_handler_is_called_after_the_restore_and_the_first_exception_raised(
+    raising_alarm: Any,
+) -> None:
+    calls: list[int] = []
+
+    class Noisy:
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, _: Any) -> None:
+            for number in (signal.SIGALRM, signal.SIGUSR1, signal.SIGALRM):
+                signal.raise_signal(number)
+
+    previous = signal.signal(signal.SIGUSR1, lambda number, _: calls.append(number))
+    try:
+        with pytest.raises(Timeout), preserve_state(Noisy()):
+            pass
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert calls == [signal.SIGUSR1]
+
+
+def test_modes_of_torch_that_an_exception_left_set_are_as_before() -> None:
+    """Such as gradients off, where the exit of `no_grad` was never reached."""
+    with preserve_state():
+        torch.set_grad_enabled(False)
+        torch.autocast("cpu", torch.float16).__enter__()
+    assert torch.is_grad_enabled()
+    assert not torch.is_autocast_enabled("cpu")
+    assert torch.get_autocast_dtype("cpu") is torch.bfloat16
+    assert torch.autocast_increment_nesting() == 1
+    torch.autocast_decrement_nesting()
+    with torch.no_grad():
+        with preserve_state():
+            torch.set_grad_enabled(True)
+        assert not torch.is_grad_enabled()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Seems like `optimizer.step")
+@pytest.mark.parametrize("kind", [interrupts.count_timeouts, interrupts.count_interrupts])
+def test_nothing_is_changed_by_an_exception_at_a_random_moment(kind: Any) -> None:
+    counts = kind(200)
+    assert counts["raised"] > 100
+    assert set(counts) <= {"raised", "not raised"}
 
 
 def test_other_threads_restore_too() -> None:

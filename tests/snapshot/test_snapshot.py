@@ -1,13 +1,15 @@
 """Every kind of state, in every way that a range test can end."""
 
+import random
 from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from lrfinder import StopReason, preserve_state
+from lrfinder import InvalidInputError, StopReason, preserve_state
 from lrfinder._snapshot.snapshot import Snapshot
 from tests.snapshot.helpers import WITNESSES, World, witness
 
@@ -213,6 +215,56 @@ def test_without_a_snapshot_each_kind_of_state_changes(
     monkeypatch.setattr(Snapshot, "restore", lambda *_, **__: None)
     before, after = before_and_after.__wrapped__("success", 5, "memory")
     assert after[kind] != before[kind]
+
+
+class Average:
+    """Keeps state in attributes, without `state_dict`, and in an object of another class."""
+
+    def __init__(self) -> None:
+        self.shadow = {"weight": torch.zeros(2)}
+        self.steps = 0
+        self.inner = SimpleNamespace(history=[1.0], rng=random.Random(0), tensor=torch.ones(3))
+
+
+def test_an_object_with_attributes_is_restored_with_all_that_it_refers_to() -> None:
+    average = Average()
+    shadow, inner, tensor = average.shadow["weight"], average.inner, average.inner.tensor
+    with preserve_state(average):
+        drawn = inner.rng.random()
+        average.shadow["weight"] += 1
+        average.shadow["bias"] = torch.ones(1)
+        average.steps += 1
+        average.new = 1
+        inner.history.append(2.0)
+        inner.tensor.zero_()
+        inner.tensor = None
+        average.inner = None
+    assert vars(average) == {"shadow": {"weight": shadow}, "steps": 0, "inner": inner}
+    assert shadow.eq(0).all()
+    assert inner.tensor is tensor
+    assert tensor.eq(1).all()
+    assert inner.history == [1.0]
+    assert inner.rng.random() == drawn
+
+
+def test_an_object_that_refers_to_half_the_program_is_refused() -> None:
+    average = Average()
+    average.others = [Average() for _ in range(600)]
+    with (
+        pytest.raises(InvalidInputError, match=r"Average .* refers to more than 1000 other"),
+        preserve_state(average),
+    ):
+        pass
+
+
+def test_a_snapshot_can_be_entered_again_and_captures_anew() -> None:
+    model = torch.nn.Linear(1, 1)
+    guard = preserve_state(model)
+    for value in (1.0, 2.0):
+        model.weight.data.fill_(value)
+        with guard:
+            model.weight.data.fill_(9.0)
+        assert model.weight.item() == value
 
 
 def test_preserve_state_serves_a_loop_of_ones_own() -> None:

@@ -32,12 +32,12 @@ CURVES = {
 }
 
 
-@pytest.mark.parametrize("diagnosis", list(Diagnosis))
+@pytest.mark.parametrize("diagnosis", CURVES)
 def test_each_diagnosis_is_found_on_a_curve_that_has_it(diagnosis):
     assert diagnosis in found(CURVES[diagnosis])
 
 
-@pytest.mark.parametrize("diagnosis", list(Diagnosis))
+@pytest.mark.parametrize("diagnosis", CURVES)
 def test_each_finding_says_what_it_means_and_what_to_do(diagnosis):
     finding = next(f for f in CURVES[diagnosis].diagnose() if f.diagnosis is diagnosis)
     assert finding.diagnosis.sentence.endswith(".")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sysconfig
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -16,9 +17,10 @@ import numpy as np
 import torch
 from sklearn import datasets  # type: ignore[import-untyped]
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from tests.benchmarks.suggestions.task import Pair
+from tests.benchmarks.suggestions.task import Pair, Problem
 
 Split = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -44,6 +46,23 @@ def loaders(
     train = DataLoader(data, batch_size=None, sampler=batches, generator=generator)
     inputs, targets = split[1]
     return train, list(zip(torch.split(inputs, 500), torch.split(targets, 500), strict=True))
+
+
+def builder(
+    split: Callable[[], Split],
+    model: Callable[[], nn.Module],
+    optimizer: Callable[[nn.Module], Optimizer],
+    batch_size: int,
+    criterion: Callable[..., Tensor],
+) -> Callable[[int], Problem]:
+    """Return the function that builds the problem of training a model on a split."""
+
+    def build(seed: int) -> Problem:
+        network = model()
+        train, val = loaders(split(), batch_size, seed)
+        return Problem(network, optimizer(network), criterion, train, val)
+
+    return build
 
 
 def shuffled_split(inputs: Tensor, targets: Tensor, validation: int) -> Split:

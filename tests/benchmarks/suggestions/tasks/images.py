@@ -22,14 +22,13 @@ def digits(
     random_labels: float = 0.0,
 ) -> Build:
     """Return the builder that trains a model on the digit images."""
-
-    def build(seed: int) -> Problem:
-        network = model()
-        split = data.with_random_labels(data.digit_images(), random_labels, classes=10)
-        train, val = data.loaders(split, batch_size, seed)
-        return Problem(network, optimizer(network), nn.CrossEntropyLoss(), train, val)
-
-    return build
+    return data.builder(
+        lambda: data.with_random_labels(data.digit_images(), random_labels, classes=10),
+        model,
+        optimizer,
+        batch_size,
+        nn.CrossEntropyLoss(),
+    )
 
 
 def cnn(classes: int = 10) -> nn.Module:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
-from tests.benchmarks.suggestions.task import Problem, Task
+from tests.benchmarks.suggestions.task import Task
 from tests.benchmarks.suggestions.tasks import data
 from tests.benchmarks.suggestions.tasks.models import (
     CausalConvolutions,
@@ -18,23 +16,6 @@ from tests.benchmarks.suggestions.tasks.models import (
     Recurrent,
 )
 from tests.benchmarks.suggestions.tasks.text import next_character
-
-
-def problem(
-    split: Callable[[], data.Split],
-    model: Callable[[], nn.Module],
-    optimizer: Callable[[nn.Module], Optimizer],
-    batch_size: int,
-    criterion: Callable[..., torch.Tensor] = next_character,
-) -> Callable[[int], Problem]:
-    """Return the builder that trains a model on a split."""
-
-    def build(seed: int) -> Problem:
-        network = model()
-        train, val = data.loaders(split(), batch_size, seed)
-        return Problem(network, optimizer(network), criterion, train, val)
-
-    return build
 
 
 @lru_cache
@@ -88,7 +69,7 @@ def _passage_model() -> nn.Module:
 TASKS = [
     Task(
         "docs-context-adamw",
-        problem(
+        data.builder(
             _prose_contexts,
             lambda: ContextNetwork(8, 128, dropout=0.1),
             lambda m: torch.optim.AdamW(m.parameters()),
@@ -98,27 +79,27 @@ TASKS = [
     ),
     Task(
         "docs-gpt-adamw",
-        problem(
+        data.builder(
             lambda: prose(48),
             lambda: CharacterTransformer(48, 2, 48, dropout=0.1),
             lambda m: torch.optim.AdamW(m.parameters(), weight_decay=0.1),
-            16,
+            16, next_character,
         ),
         500, "character language model", "transformer with dropout", "AdamW", 16, -5.0, 0.0,
     ),
     Task(
         "docs-lstm-adam",
-        problem(
+        data.builder(
             lambda: prose(32),
             lambda: Recurrent(nn.LSTM, 64, dropout=0.2),
             lambda m: torch.optim.Adam(m.parameters()),
-            16,
+            16, next_character,
         ),
         500, "character language model", "LSTM with dropout", "Adam", 16, -5.0, 0.0,
     ),
     Task(
         "source-context-adam",
-        problem(
+        data.builder(
             _source_contexts,
             lambda: ContextNetwork(12, 96),
             lambda m: torch.optim.Adam(m.parameters()),
@@ -128,40 +109,40 @@ TASKS = [
     ),
     Task(
         "names-gru-nadam",
-        problem(
+        data.builder(
             _names,
             lambda: Recurrent(nn.GRU, 48, dropout=0.1),
             lambda m: torch.optim.NAdam(m.parameters()),
-            16,
+            16, next_character,
         ),
         500, "character language model", "GRU with dropout", "NAdam", 16, -5.0, 0.0,
         held_out=True,
     ),
     Task(
         "descriptions-gpt-adamw",
-        problem(
+        data.builder(
             _description_windows,
             lambda: CharacterTransformer(48, 2, 32, dropout=0.1),
             lambda m: torch.optim.AdamW(m.parameters(), weight_decay=0.1),
-            16,
+            16, next_character,
         ),
         800, "character language model, little text", "transformer with dropout", "AdamW", 16,
         -5.0, 0.0, held_out=True,
     ),
     Task(
         "docs-convolutions-rmsprop",
-        problem(
+        data.builder(
             lambda: prose(32),
             lambda: CausalConvolutions(48, (1, 2, 4)),
             lambda m: torch.optim.RMSprop(m.parameters()),
-            16,
+            16, next_character,
         ),
         800, "character language model", "causal convolutions", "RMSprop", 16, -5.5, -0.5,
         held_out=True,
     ),
     Task(
         "descriptions-passages-adagrad",
-        problem(
+        data.builder(
             _passages, _passage_model, lambda m: torch.optim.Adagrad(m.parameters()), 32,
             nn.CrossEntropyLoss(),
         ),

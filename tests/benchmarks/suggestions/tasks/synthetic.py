@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import torch
 from sklearn import datasets  # type: ignore[import-untyped]
-from torch import Tensor, nn
+from torch import nn
 
-from tests.benchmarks.suggestions.task import Problem, Task
+from tests.benchmarks.suggestions.task import Task
 from tests.benchmarks.suggestions.tasks import data
 from tests.benchmarks.suggestions.tasks.models import mlp
 
@@ -55,55 +54,40 @@ def tanh_mlp(*sizes: int) -> nn.Sequential:
     return nn.Sequential(*(nn.Tanh() if isinstance(m, nn.ReLU) else m for m in mlp(*sizes)))
 
 
-def _problem(
-    split: Callable[[], data.Split],
-    model: Callable[[], nn.Module],
-    optimizer: Callable[[nn.Module], torch.optim.Optimizer],
-    batch_size: int,
-    criterion: Callable[..., Tensor] = nn.functional.mse_loss,
-) -> Callable[[int], Problem]:
-    def build(seed: int) -> Problem:
-        network = model()
-        train, val = data.loaders(split(), batch_size, seed)
-        return Problem(network, optimizer(network), criterion, train, val)
-
-    return build
-
-
 TASKS = [
     Task(
         "friedman1-mlp-momentum",
-        _problem(
+        data.builder(
             friedman1,
             lambda: mlp(10, 64, 64, 1),
             lambda m: torch.optim.SGD(m.parameters(), momentum=0.9),
-            32,
+            32, nn.functional.mse_loss,
         ),
         2000, "regression, noisy", "MLP", "SGD, momentum 0.9", 32, -5.0, 0.5, long=True,
     ),
     Task(
         "swissroll-mlp-adafactor",
-        _problem(
+        data.builder(
             _swiss_roll,
             lambda: tanh_mlp(3, 64, 64, 3),
             lambda m: torch.optim.Adafactor(m.parameters()),
-            64,
+            64, nn.functional.mse_loss,
         ),
         1000, "regression", "tanh MLP", "Adafactor", 64, -4.5, 0.5, long=True,
     ),
     Task(
         "friedman2-mlp-adam",
-        _problem(
+        data.builder(
             _friedman2,
             lambda: tanh_mlp(4, 64, 64, 1),
             lambda m: torch.optim.Adam(m.parameters()),
-            16,
+            16, nn.functional.mse_loss,
         ),
         2000, "regression, noisy", "tanh MLP", "Adam", 16, -5.0, 0.0, long=True, held_out=True,
     ),
     Task(
         "spirals-mlp-momentum",
-        _problem(
+        data.builder(
             _spirals,
             lambda: tanh_mlp(2, 64, 64, 3),
             lambda m: torch.optim.SGD(m.parameters(), momentum=0.9),

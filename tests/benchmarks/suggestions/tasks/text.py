@@ -31,13 +31,9 @@ def language_model(
     length: int,
 ) -> Callable[[int], Problem]:
     """Return the builder that trains a model to predict Python source."""
-
-    def build(seed: int) -> Problem:
-        network = model()
-        train, val = data.loaders(data.source_windows(length), batch_size, seed)
-        return Problem(network, optimizer(network), next_character, train, val)
-
-    return build
+    return data.builder(
+        lambda: data.source_windows(length), model, optimizer, batch_size, next_character
+    )
 
 
 CATEGORIES = ("Ll", "Lu", "Lo", "So", "Sm", "Mn", "No", "Po")

@@ -1,0 +1,81 @@
+"""The picture of trials: loss over learning rate, the interval, and the way to the answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from lrfinder._plotting import marks
+from lrfinder._plotting.curves import SIZE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Point = tuple[float, float]
+
+
+def new_figure(*, pyplot: bool = False) -> Figure:
+    """Return a figure with room for two axes, which pyplot knows or does not know."""
+    from matplotlib import figure
+
+    make: Callable[..., Figure] = figure.Figure
+    if pyplot:
+        from matplotlib import pyplot as plt
+
+        make = plt.figure
+    return make(figsize=(2 * SIZE[0], SIZE[1]), layout="constrained")
+
+
+def draw_trials(
+    ax: Axes,
+    *,
+    probes: Sequence[Point],
+    trials: Sequence[Point],
+    best_lr: float,
+    lr: float,
+    interval: tuple[float, float],
+) -> None:
+    """Draw trials as loss over learning rate; one that diverged is a cross at the upper edge.
+
+    Args:
+        ax: axes to draw on.
+        probes: rate and loss of each probe.
+        trials: rate and loss of each trial, at least one of them finite.
+        best_lr: rate that is best for the length of a trial.
+        lr: the recommended rate.
+        interval: lowest and highest rate that the trials speak for.
+    """
+    ax.set_xscale("log")
+    low, high = interval
+    label = f"interval {low:.1e} to {high:.1e}"
+    ax.axvspan(low, high, color=marks.GREEN, alpha=0.1, linewidth=0, zorder=0, label=label)
+    heights = [loss for _, loss in trials if math.isfinite(loss)]
+    bottom, top = min(heights), max(heights)
+    margin = 0.35 * (top - bottom) or 0.1 * abs(top) or 1.0
+    ax.set_ylim(bottom - margin, top + margin)
+    _draw_points(ax, probes, "o", marks.BLUE, "probes, the shortest trainings", alpha=0.35)
+    _draw_points(ax, trials, "o-", marks.BLUE, "trials", alpha=1.0)
+    ax.axvline(lr, color=marks.GREEN, linewidth=1.2, label=f"recommended: {lr:.2e}")
+    if not math.isclose(best_lr, lr):
+        height = bottom - 0.6 * margin
+        arrow = {"arrowstyle": "->", "color": marks.GREEN, "linewidth": 1.5}
+        ax.annotate("", (lr, height), (best_lr, height), arrowprops=arrow)
+        middle = math.sqrt(lr * best_lr)
+        text = f"x {lr / best_lr:.2g}: a longer training"
+        ax.annotate(text, (middle, height), (0, 3), textcoords="offset points", ha="center",
+                    fontsize="small", color=marks.GREEN)  # fmt: skip
+    marks.describe(ax, "learning rate", "training loss at the end")
+
+
+def _draw_points(
+    ax: Axes, points: Sequence[Point], style: str, colour: str, label: str, *, alpha: float
+) -> None:
+    _, top = ax.get_ylim()
+    inside = sorted(point for point in points if point[1] <= top)
+    outside = [rate for rate, loss in points if not loss <= top]
+    if inside:
+        ax.plot(*zip(*inside, strict=True), style, color=colour, alpha=alpha, label=label)
+    if outside:
+        ax.plot(outside, [top] * len(outside), "X", color=colour, alpha=alpha, clip_on=False)

@@ -1,0 +1,221 @@
+"""Lightning's own training loop, one optimizer step at a time and without a trace.
+
+`lightning.py` holds what users import.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch.utils.data import DataLoader
+
+from lrfinder._errors import InvalidInputError, missing_extra
+from lrfinder._finder import LRFinder
+from lrfinder._sweep.batches import _own_workers
+from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+
+def _installed() -> list[ModuleType]:
+    """Return Lightning under both of its names, whose classes are not the same."""
+    found, error = [], None
+    for name in ("lightning.pytorch", "pytorch_lightning"):
+        try:
+            found.append(import_module(name))
+        except ImportError as missing:
+            error = missing
+    if not found:
+        raise missing_extra("lightning", "lightning") from error
+    return found
+
+
+PACKAGES = _installed()
+parsing = import_module(f"{PACKAGES[0].__name__}.utilities.parsing")
+CALLBACKS = tuple(package.Callback for package in PACKAGES)
+# These write files or draw on the screen, and have no part in a training step.
+_ONLOOKERS = tuple(
+    kind
+    for package in PACKAGES
+    for kind in (package.callbacks.Checkpoint, package.callbacks.ProgressBar)
+)
+
+
+@contextmanager
+def open_finder(
+    trainer: Trainer, module: LightningModule, optimizer: int, monitor: str | None
+) -> Iterator[tuple[LRFinder, Updates]]:
+    """Yield the finder and the data of a trainer that is about to train."""
+    loop = trainer.fit_loop.epoch_loop
+    combined = trainer.fit_loop._combined_loader
+    progress = (
+        loop.batch_progress,
+        loop.automatic_optimization.optim_progress,
+        loop.manual_optimization.optim_step_progress,
+    )
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    preserve = [
+        *trainer.optimizers,
+        *(config.scheduler for config in trainer.lr_scheduler_configs),
+        *progress,
+        *([] if scaler is None else [scaler]),
+        *(loader for loader in combined.flattened if isinstance(loader, DataLoader)),
+        vars(trainer._logger_connector),
+        *map(vars, participants(trainer)),
+    ]
+    swept = trainer.optimizers[optimizer]
+    with _recorded(trainer, module, monitor) as record:
+
+        def iterate(batch: _MicroBatch) -> dict[str, Any] | None:
+            record.clear()
+            loop.batch_progress.current.reset()
+            loop.batch_progress.current.ready = batch.number
+            try:
+                loop.advance(_Fetcher(batch))
+            except StopIteration:  # the module's on_train_batch_start returned -1
+                return None
+            return record.get("output")
+
+        def update_step(_: Any, update: Update) -> dict[str, Any]:
+            return mean(run_update(swept, update, iterate))
+
+        finder = LRFinder(module, swept, update_step=update_step, preserve=preserve)
+        yield finder, Updates(combined, functools.partial(_portions, trainer))
+
+
+class _MicroBatch(NamedTuple):
+    """One batch of Lightning's loop.
+
+    Attributes:
+        batch: what the loaders yield.
+        number: its place in the epoch, from 0.
+        is_last: it is the last one of the epoch.
+    """
+
+    batch: Any
+    number: int
+    is_last: bool
+
+
+class _Fetcher:
+    """Hands one batch to Lightning's loop, in the way of its own data fetchers."""
+
+    def __init__(self, batch: _MicroBatch) -> None:
+        self._batch = batch
+        self.done = batch.is_last
+
+    def __next__(self) -> tuple[Any, int, int]:
+        return self._batch.batch, self._batch.number, 0
+
+
+def _portions(trainer: Trainer, combined: Any) -> Iterator[list[_MicroBatch]]:
+    """Yield the batches of an epoch, as many at a time as one optimizer step takes."""
+    loader = copy.copy(combined)  # the trainer has begun to iterate its own
+    loader.flattened = [_own_workers(part) for part in combined.flattened]
+    portion: list[_MicroBatch] = []
+    for index, (batch, *_) in enumerate(loader):
+        is_last = index + 1 == trainer.num_training_batches
+        portion.append(_MicroBatch(batch, index, is_last))
+        if is_last or len(portion) == trainer.accumulate_grad_batches:
+            yield portion
+            portion = []
+        if is_last:  # of the trainer's limit, which may end before the data
+            return
+    if portion:
+        yield [*portion[:-1], portion[-1]._replace(is_last=True)]
+
+
+@contextmanager
+def _recorded(
+    trainer: Trainer, module: LightningModule, monitor: str | None
+) -> Iterator[dict[str, Any]]:
+    """Run training steps without a trace; yields a dict with the `output` of the last one."""
+    record: dict[str, Any] = {}
+    logged: dict[str, Any] = {}
+    own_step = module.training_step
+
+    @functools.wraps(own_step)
+    def training_step(*arguments: Any, **keywords: Any) -> Any:
+        logged.clear()
+        returned = own_step(*arguments, **keywords)
+        output = _output(module, returned, logged, monitor)
+        if output is not None:
+            record.setdefault("output", output)  # a closure may be called several times in a step
+        return returned
+
+    def log_dict(values: Any, *_: Any, **__: Any) -> None:
+        logged.update(values)
+
+    def log(name: str, value: Any, *_: Any, **__: Any) -> None:
+        logged[name] = value
+
+    with ExitStack() as stack:
+        for holder, name, value in (
+            (module, "training_step", training_step),
+            (module, "log", log),
+            (module, "log_dict", log_dict),
+            (trainer.fit_loop.epoch_loop, "update_lr_schedulers", lambda *_, **__: None),
+            (trainer, "callbacks", participants(trainer)),
+            (trainer, "loggers", silent(trainer)),
+            (trainer, "should_stop", trainer.should_stop),
+        ):
+            stack.enter_context(_replaced(holder, name, value))
+        yield record
+
+
+def _output(
+    module: LightningModule, returned: Any, logged: dict[str, Any], monitor: str | None
+) -> dict[str, Any] | None:
+    """Return the loss of a batch, and what was returned beside it; None if it is skipped."""
+    if returned is None and module.automatic_optimization:
+        return None
+    if monitor is not None and monitor not in logged:
+        raise InvalidInputError(
+            f"training_step does not log {monitor!r}, only {sorted(logged)}; pass the name of a "
+            "loss that it logs at every step as monitor"
+        )
+    output = scalars(returned if monitor is None else logged[monitor])
+    if output is None:
+        raise InvalidInputError(
+            f"training_step of {type(module).__name__} does not return a scalar loss but "
+            f"{type(returned).__name__}; pass the name of a loss that it logs as monitor: "
+            f"{sorted(logged)}"
+        )
+    return output
+
+
+@contextmanager
+def _replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
+    """Replace an attribute for a while."""
+    is_own = name in vars(holder) or isinstance(getattr(type(holder), name, None), property)
+    before = getattr(holder, name)
+    setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        if is_own:
+            setattr(holder, name, before)
+        else:
+            delattr(holder, name)
+
+
+def participants(trainer: Trainer) -> list[Any]:
+    """Return the callbacks that may have a part in a training step."""
+    return [
+        callback
+        for callback in trainer.callbacks
+        if not isinstance(callback, _ONLOOKERS) and not hasattr(callback, "is_finder")
+    ]
+
+
+def silent(trainer: Trainer) -> list[Any]:
+    """Return as many loggers as the trainer has, which take everything and write nothing."""
+    package = next(package for package in PACKAGES if isinstance(trainer, package.Trainer))
+    return [package.loggers.logger.DummyLogger() for _ in trainer.loggers]

@@ -1,0 +1,223 @@
+"""`recommend` in every framework: the core's rate, and training afterwards as without."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lrfinder import LRFinder, LRFinderWarning, NoResultError, NoSuggestionError
+
+OPTIONS = {"budget": 150, "total_steps": 400, "progress": False}
+FLAT = {"start_lr": 1e-12, "end_lr": 1e-11, "budget": 120, "progress": False}  # nothing is learnt
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval"),
+    pytest.mark.filterwarnings("ignore:.*`isinstance"),
+]
+
+
+def data():
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+    return TensorDataset(inputs, inputs.sum(1, keepdim=True))
+
+
+def loader():
+    return DataLoader(data(), batch_size=8)
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+def optimizer_of(net):
+    return torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+
+
+def by_the_core(net, **options):
+    finder = LRFinder(net, optimizer_of(net), nn.MSELoss())
+    return finder.recommend(loader(), **OPTIONS, **options)
+
+
+def assert_same(one, other):
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def assert_same_rate(ours, plain):
+    assert [trial.lr for trial in ours.trials] == pytest.approx([t.lr for t in plain.trials])
+    assert ours.lr == pytest.approx(plain.lr, rel=1e-4)
+    assert ours.steps == plain.steps
+    assert ours.batch_size == plain.batch_size == 8
+
+
+def test_ignite():
+    pytest.importorskip("ignite")
+    from ignite.engine import create_supervised_trainer
+
+    from lrfinder.integrations.ignite import attach
+
+    weights = []
+    for probe in (False, True):
+        net = network()
+        optimizer = optimizer_of(net)
+        trainer = create_supervised_trainer(net, optimizer, nn.MSELoss())
+        if probe:
+            with attach(trainer, net, optimizer) as finder:
+                ours = finder.recommend(loader(), **OPTIONS)
+        trainer.run(loader(), max_epochs=2)
+        weights.append(list(net.state_dict().values()))
+    assert_same(*weights)
+    assert_same_rate(ours, by_the_core(network()))
+
+
+def test_skorch():
+    skorch = pytest.importorskip("skorch")
+    from lrfinder.integrations.skorch import recommend
+
+    def net(lr=0.01):
+        return skorch.NeuralNetRegressor(
+            network,
+            optimizer=torch.optim.SGD,
+            optimizer__momentum=0.9,
+            lr=lr,
+            batch_size=8,
+            max_epochs=2,
+            verbose=0,
+            train_split=None,
+        )
+
+    inputs, targets = (tensor.numpy() for tensor in data().tensors)
+    plain, probed = net(), net()
+    ours = recommend(probed, inputs, targets, **OPTIONS)
+    assert_same_rate(ours, by_the_core(network()))
+    weights = [
+        list(one.fit(inputs, targets).module_.state_dict().values()) for one in (plain, probed)
+    ]
+    assert_same(*weights)
+    recommend(probed, inputs, targets, set_lr=True, **OPTIONS)
+    assert probed.lr != 0.01
+
+
+def test_hugging_face(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from lrfinder.integrations.transformers import recommend
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = network()
+
+        def forward(self, inputs, labels):
+            return {"loss": nn.functional.mse_loss(self.net(inputs), labels)}
+
+    def trainer():
+        rows = [{"inputs": inputs, "labels": labels} for inputs, labels in data()]
+        net = Net()
+        return transformers.Trainer(
+            model=net,
+            args=transformers.TrainingArguments(
+                tmp_path / "out",
+                train_sampling_strategy="sequential",
+                use_cpu=True,
+                max_steps=6,
+                learning_rate=0.01,
+                max_grad_norm=0.0,
+                report_to=[],
+                disable_tqdm=True,
+                save_strategy="no",
+            ),
+            train_dataset=rows,
+            optimizer_cls_and_kwargs=(torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),
+        )
+
+    plain, probed = trainer(), trainer()
+    ours = recommend(probed, **OPTIONS)
+    assert_same_rate(ours, by_the_core(network()))
+    weights = []
+    for one in (plain, probed):
+        one.train()
+        weights.append(list(one.model.state_dict().values()))
+    assert_same(*weights)
+    confirmed = trainer()
+    found = recommend(confirmed, set_lr=True, **OPTIONS)
+    assert confirmed.args.learning_rate == pytest.approx(found.lr)
+
+
+class Lightning:
+    """Lightning's module and trainer, made where Lightning is there."""
+
+    def __init__(self):
+        package = pytest.importorskip("lightning.pytorch")
+
+        class Module(package.LightningModule):
+            def __init__(self, lr=0.01):
+                super().__init__()
+                self.net, self.lr = network(), lr
+
+            def training_step(self, batch, batch_idx):
+                return nn.functional.mse_loss(self.net(batch[0]), batch[1])
+
+            def configure_optimizers(self):
+                return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)
+
+        self.module = Module()
+        self.package = package
+
+    def trainer(self, *callbacks):
+        return self.package.Trainer(
+            accelerator="cpu",
+            max_epochs=2,
+            logger=False,
+            callbacks=list(callbacks),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+    def trained(self, trainer):
+        trainer.fit(self.module, loader())
+        return list(self.module.state_dict().values())
+
+
+@pytest.mark.parametrize("form", ["function", "callback"])
+def test_lightning(form):
+    plain, probed, confirmed = Lightning(), Lightning(), Lightning()
+    from lrfinder.integrations.lightning import Recommend, recommend
+
+    if form == "function":
+        trainer = probed.trainer()
+        ours = recommend(trainer, probed.module, loader(), **OPTIONS)
+        states = plain.trained(plain.trainer()), probed.trained(trainer)
+        recommend(confirmed.trainer(), confirmed.module, loader(), set_lr=True, **OPTIONS)
+    else:
+        callback = Recommend(**OPTIONS)
+        states = plain.trained(plain.trainer()), probed.trained(probed.trainer(callback))
+        ours = callback.result
+        setting = confirmed.trainer(Recommend(set_lr=True, **OPTIONS))
+        confirmed.trained(setting)
+        assert setting.optimizers[0].param_groups[0]["lr"] == pytest.approx(ours.lr)
+    assert_same(*states)
+    assert_same_rate(ours, by_the_core(network()))
+    assert confirmed.module.lr == pytest.approx(ours.lr)
+
+
+def test_lightning_where_no_rate_trains(monkeypatch):
+    plain, probed = Lightning(), Lightning()
+    from lrfinder.integrations.lightning import Recommend, recommend
+
+    def nothing(*_, **__):
+        raise NoSuggestionError("nothing was learnt")
+
+    monkeypatch.setattr(LRFinder, "recommend", nothing)
+    callback = Recommend(set_lr=True, **FLAT)
+    expected = plain.trained(plain.trainer())
+    with pytest.warns(LRFinderWarning, match="nothing was learnt"):
+        got = probed.trained(probed.trainer(callback))
+    assert_same(expected, got)
+    assert probed.module.lr == 0.01
+    with pytest.raises(NoResultError):
+        _ = callback.result
+    with pytest.raises(NoSuggestionError):
+        recommend(plain.trainer(), plain.module, loader(), **FLAT)
