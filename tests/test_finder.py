@@ -187,5 +187,5 @@ def test_an_unknown_method_or_quantity_is_refused_with_the_known_ones(model, opt
     finder.range_test(batches, num_iter=10, progress=False)
     with pytest.raises(InvalidInputError, match=r"method to be one of .*steepest.*, got 'fastest'"):
         finder.suggest("fastest")
-    with pytest.raises(InvalidInputError, match="expected one of loss, got on='accuracy'"):
+    with pytest.raises(InvalidInputError, match="one of loss, got 'accuracy'"):
         finder.suggest(on="accuracy")
