@@ -109,7 +109,7 @@ class NoResultError(LRFinderError, RuntimeError):
         ...     finder.suggest()
         ... except NoResultError as error:
         ...     print(error)
-        expected a range test first, got none; call range_test(loader)
+        there is no range test yet; call range_test(loader) first
     """
 
 

@@ -1,9 +1,9 @@
-"""`LRFinder`: the thin face over the ladder, the step, the sweep, the snapshot and the rules."""
+"""`LRFinder`: checks its arguments, runs sweeps and trials, and returns what they recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,10 +19,14 @@ from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._snapshot.storage import Where
 from lrfinder._sweep.checks import (
+    answer_keywords,
     check_alone,
+    check_autocast,
+    check_callables,
     check_clip_grad,
     check_count,
     check_model_and_optimizer,
+    check_preserve,
 )
 from lrfinder._sweep.communicator import OnStep, communicator_for, report_errors
 from lrfinder._sweep.grid import (
@@ -34,52 +38,60 @@ from lrfinder._sweep.grid import (
     group_grid,
 )
 from lrfinder._sweep.loop import Record, SweepRunner
-from lrfinder._sweep.loss import Criterion, LossFunction, TrainingStep
+from lrfinder._sweep.loss import Autocast, Criterion, LossFunction, TrainingStep
 from lrfinder._sweep.open_range import LRRange, resolve_range, sweep_from_flat
 from lrfinder._sweep.progress import Progress
 from lrfinder._sweep.smoothing import check_smooth_f
 from lrfinder._sweep.step import ClipGrad, Step, make_step
 from lrfinder._sweep.stopping import DivergenceStop, StopCondition, check_diverge_th
-from lrfinder._sweep.update_step import UserStep
+from lrfinder._sweep.update_step import UserStep, restores
 from lrfinder._sweep.validation import Validation
 from lrfinder.suggestion import Suggestion, analyze_descent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# What torch-lr-finder's users are used to.
+# The defaults of torch-lr-finder.
 SMOOTH_F = 0.05
 DIVERGE_TH = 5.0
 
 
 class LRFinder:
-    """Finds a learning rate by a range test, and leaves no trace of it.
+    """Finds a learning rate for a model and an optimizer, and leaves both unchanged.
+
+    A range test trains the model for about a hundred steps while the learning rate rises from far
+    too low to far too high, and records the loss of each step. A good rate lies where the loss
+    falls. `range_test` records the curve, `suggest` reads a rate off it, and `recommend` also tries
+    rates in short trainings, which is more reliable. Afterwards the weights, the optimizer, the
+    random number generators and all else are restored exactly.
 
     Args:
-        model: stays on its device, in its mode, with its values, unless `device` says otherwise.
-        optimizer: any `torch.optim.Optimizer` that holds parameters of the model; a scheduler that
-            is attached to it neither matters nor is changed.
-        criterion: `criterion(outputs, targets) -> loss` for batches of `(inputs..., targets)`;
-            None for dict batches, whose model computes `.loss`, and with a step of your own.
-        device: where the model is during the range test; None for where it is already.
-        training_step: `f(model, batch) -> loss` for any batch. The loss is a scalar tensor, or a
-            dict or object with `loss`; further scalars in the dict are recorded as metrics.
-        update_step: `f(model, batch) -> loss` that also does backward and every optimizer step
-            itself, as with several optimizers; `optimizer` is the one whose rate is swept, and
-            every other one that it steps belongs in `preserve`.
-        autocast: a context such as `torch.autocast("cuda", torch.bfloat16)` around each forward,
-            except in `update_step`.
+        model: the network to train.
+        optimizer: any optimizer that holds parameters of the model. A scheduler attached to it is
+            neither used nor changed.
+        criterion: `criterion(outputs, targets) -> loss` for batches of `(inputs..., targets)`.
+            None for dict batches, whose model returns `.loss`, and with a step of your own.
+        device: where the model is during the range test; None for where it is now.
+        training_step: `f(model, batch) -> loss` for batches of any other form. The loss is a scalar
+            tensor, or a dict or object with `loss`; other scalars in the dict are recorded as
+            metrics.
+        update_step: `f(model, batch) -> loss` that also does backward and every optimizer step, for
+            several optimizers, for example. The rate of `optimizer` is swept; list every other
+            optimizer that it steps in `preserve`.
+        autocast: a context such as `torch.autocast("cuda", torch.bfloat16)` around each forward, or
+            a function that returns one; not used with `update_step`.
         scaler: the gradient scaler of fp16 training.
         clip_grad: largest total norm of the gradients, > 0, or a function of the list of
-            parameters that is run between backward and step, such as
+            parameters that is called between backward and step, such as
             `functools.partial(torch.nn.utils.clip_grad_value_, clip_value=0.5)`.
-        snapshot: where the state is kept meanwhile: `"memory"` (host memory), `"disk"`, or a
+        snapshot: where copies of the state are kept: `"memory"` (host memory), `"disk"`, or a
             `pathlib.Path` of a directory.
-        preserve: further objects to put back: other optimizers, an EMA, metrics, schedulers.
+        preserve: list of further objects to restore: other optimizers, an EMA, metrics,
+            schedulers.
 
     Raises:
         InvalidInputError: if the model has no trainable parameter, the optimizer holds none of
-            them, or two arguments are given of which one does the work of the other.
+            them, or an argument does not work, alone or with another.
 
     Example:
         >>> data = [(torch.ones(4, 2), torch.zeros(4, 1))]
@@ -91,6 +103,13 @@ class LRFinder:
         (50, 1e-07, 1.0)
     """
 
+    @answer_keywords(
+        memory_cache='pass snapshot="memory" or snapshot="disk"',
+        cache_dir="pass snapshot=pathlib.Path(directory)",
+        amp_backend="pass autocast=torch.autocast(...) and scaler=torch.amp.GradScaler()",
+        amp_config="pass autocast=torch.autocast(...) with these settings",
+        grad_scaler="pass the gradient scaler as scaler",
+    )
     def __init__(
         self,
         model: nn.Module,
@@ -100,14 +119,20 @@ class LRFinder:
         *,
         training_step: TrainingStep | None = None,
         update_step: TrainingStep | None = None,
-        autocast: AbstractContextManager[Any] | None = None,
+        autocast: Autocast | None = None,
         scaler: torch.amp.GradScaler | None = None,
         clip_grad: ClipGrad | None = None,
         snapshot: Where = "memory",
         preserve: Sequence[Any] = (),
     ) -> None:
+        if not isinstance(optimizer, Optimizer):  # one of torch inside fastai's wrapper
+            inner = getattr(optimizer, "opt", None)
+            optimizer = inner if isinstance(inner, Optimizer) else optimizer
         with report_errors(model):
             check_model_and_optimizer(model, optimizer)
+            check_callables(criterion, training_step=training_step, update_step=update_step)
+            check_autocast(autocast)
+            check_preserve(preserve)
             if training_step is not None:
                 check_alone("training_step", criterion=criterion, update_step=update_step)
             if update_step is not None:
@@ -128,6 +153,7 @@ class LRFinder:
         self._result: RangeTestResult | None = None
         self._answer: Suggestion | None = None  # the last one, which `plot` marks
 
+    @answer_keywords(non_blocking_transfer="leave it out; copies to a GPU never block")
     def range_test(
         self,
         train_loader: Iterable[Any],
@@ -149,42 +175,42 @@ class LRFinder:
         cached_batches: int | None = None,
         on_step: OnStep | None = None,
     ) -> RangeTestResult:
-        """Sweep the learning rate, record the losses, and put everything back.
+        """Sweep the learning rate, record the losses, and restore everything.
 
         Args:
-            train_loader: any iterable of batches; started again when it ends.
-            val_loader: measured beside the training loss; None for no validation.
-            start_lr: first learning rate, > 0, or one for each swept parameter group; None for
-                low enough that the curve begins flat.
+            train_loader: any iterable of batches; iterated again when it ends.
+            val_loader: for a validation loss beside the training loss; None for none.
+            start_lr: first learning rate, > 0, or one for each swept parameter group; None for one
+                so low that the curve begins flat.
             end_lr: last learning rate, > `start_lr`, or one for each swept parameter group; None
-                to go on until the loss diverges, at most to 1e3.
-            num_iter: optimizer steps where both bounds are given, >= 2.
-            steps_per_decade: pace in place of `num_iter`, > 0; None for 12.5 with an open bound.
+                to continue until the loss diverges, at most to 1e3.
+            num_iter: optimizer steps if both bounds are given, >= 2.
+            steps_per_decade: pace instead of `num_iter`, > 0; None for 12.5 with an open bound.
             step_mode: `"exp"` or `"linear"`.
-            smooth_f: weight of a new loss in the smoothed history, in [0, 1); 0 for none.
-            diverge_th: stop when the smoothed loss has risen above its best by `diverge_th - 1`
-                times its fall, > 1.
-            accumulation_steps: micro-batches per optimizer step, >= 1; with an optimizer that
-                Accelerate prepared, 1 stands for as many as it was told to accumulate.
+            smooth_f: weight of a new loss in the smoothed loss, in [0, 1); 0 for no smoothing.
+            diverge_th: stop when the smoothed loss has risen above its best value by
+                `diverge_th - 1` times its fall, > 1.
+            accumulation_steps: micro-batches per optimizer step, >= 1. With an optimizer that
+                Accelerate has prepared, 1 means as many as it was told to accumulate.
             progress: show a progress bar.
             repeats: sweeps from the same state with other orders of the data, >= 1; the result
                 holds their mean and each of them.
             groups: indices of the parameter groups to sweep; the others keep their rate.
-            val_batches: batches of `val_loader` that are held and measured each time, >= 1; None
+            val_batches: batches of `val_loader` that are kept and measured each time, >= 1; None
                 for as many samples of its first batch as a training step has.
             val_every: optimizer steps from one validation to the next, >= 1.
-            cached_batches: hold this many training batches and repeat them, for a curve without
+            cached_batches: keep this many training batches and repeat them, for a curve without
                 the noise of the data; None for all.
-            on_step: called as `on_step(lr, loss, step)` with each recorded step, a few steps late
-                on an accelerator; a true answer ends the sweep.
+            on_step: called as `on_step(lr, loss, step)` for each recorded step, a few steps late on
+                an accelerator; the sweep ends when it returns a true value.
 
         Returns:
-            The frozen result, also kept for `suggest`, `plot` and `history`.
+            The frozen result, which `suggest`, `plot` and `history` read as well.
 
         Raises:
-            InvalidInputError: if an argument cannot work; nothing was touched.
-            SnapshotError: if the state cannot be stored; nothing was touched.
-            Exception: what the model or the loader raises arrives unchanged, the state restored.
+            InvalidInputError: if an argument cannot work.
+            SnapshotError: if the state cannot be stored; nothing was changed.
+            Exception: any error of the model or the loader, unchanged, with the state restored.
 
         References:
             Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
@@ -192,6 +218,7 @@ class LRFinder:
         """
         with report_errors(self.model):
             check_num_iter(num_iter)
+            check_callables(None, on_step=on_step)
             check_smooth_f(smooth_f)
             check_diverge_th(diverge_th)
             accumulation_steps = self._micro_batches(accumulation_steps)
@@ -211,14 +238,18 @@ class LRFinder:
         ) as runner:
             validation = None
             if val_loader is not None:
-                validation = Validation(self.model, loss, val_loader, val_batches, val_every)
+                validation = Validation(
+                    self.model, self.optimizer, loss, val_loader, val_batches, val_every
+                )
 
             def sweep(grid: Grid, on_step: OnStep | None) -> Record:
                 stop = DivergenceStop(smooth_f, diverge_th)
                 return runner.run(grid, stop, validation=validation, on_step=on_step)
 
             def result(grid: Grid, *records: Record) -> RangeTestResult:
-                return RangeTestResult.from_records(records, grid, step_mode, smooth_f)
+                return RangeTestResult.from_records(
+                    records, grid, step_mode, smooth_f, maximize=self._maximizes
+                )
 
             def begins_flat(grid: Grid, record: Record) -> bool:
                 return analyze_descent(result(grid, record).curve()).begins_flat
@@ -246,32 +277,32 @@ class LRFinder:
         progress: bool = True,
         groups: Sequence[int] | None = None,
     ) -> Recommendation:
-        """Sweep, then train shortly at the rates in question, and name the one to train with.
+        """Sweep, then train for a short time at promising rates, and return the best one.
 
-        It costs three times the optimizer steps of a range test of 100 and is judged by what the
-        rates train to, not by the look of a curve. Everything is put back, as by `range_test`.
+        It takes three times the optimizer steps of a range test of 100, and compares rates by the
+        loss they lead to instead of by the look of a curve. Everything is restored, as by
+        `range_test`.
 
         Args:
-            train_loader: any iterable of batches that can be walked again; every trial sees the
-                same batches in the same order if the loader draws its order from torch's, numpy's
-                or Python's generators or from its own `generator`.
-            budget: optimizer steps for sweep and trials together, >= 120.
-            total_steps: optimizer steps of the training to come, > 0; a longer training wants a
+            train_loader: any iterable of batches that can be iterated again. Every trial sees the
+                same batches in the same order if the loader draws its order from the generators of
+                torch, numpy or Python, or from its own `generator`.
+            budget: optimizer steps for the sweep and the trials together, >= 120.
+            total_steps: optimizer steps of the planned training, > 0; a longer training needs a
                 lower rate. None for four times the length of a trial.
             start_lr: lowest rate that is tried, as for `range_test`; None for 1e-7.
             end_lr: highest rate that is tried, as for `range_test`; None for 1e3.
-            accumulation_steps: micro-batches per optimizer step, >= 1; with an optimizer that
-                Accelerate prepared, 1 stands for as many as it was told to accumulate.
+            accumulation_steps: as for `range_test`.
             progress: show a progress bar.
             groups: indices of the parameter groups to sweep; the others keep their rate.
 
         Returns:
             A suggestion with an interval and every trial: `.lr` for a constant or decaying rate,
-            `.min_lr` and `.max_lr` for cyclic schedules. Its sweep is kept for `plot`.
+            `.min_lr` and `.max_lr` for cyclic schedules. Its sweep can be drawn by `plot`.
 
         Raises:
             NoSuggestionError: if no trial gets below the loss that it began with.
-            InvalidInputError: if an argument cannot work; nothing was touched.
+            InvalidInputError: if an argument cannot work.
         """
         with report_errors(self.model):
             steps = sweep_steps(budget)
@@ -285,11 +316,14 @@ class LRFinder:
             step, accumulation_steps, train_loader, None, None, progress, budget, "sweep and trials"
         ) as runner:
             record = runner.run(grid, DivergenceStop(SMOOTH_F, DIVERGE_TH))
-            result = RangeTestResult.from_records([record], grid, "exp", SMOOTH_F)
+            result = RangeTestResult.from_records(
+                [record], grid, "exp", SMOOTH_F, maximize=self._maximizes
+            )
 
             def train(lr: float, steps: int, stop: StopCondition) -> list[float]:
                 runner.restart()
-                return runner.run(constant_grid(result.lrs_at(lr), steps), stop).losses
+                losses = runner.run(constant_grid(result.lrs_at(lr), steps), stop).losses
+                return [-loss for loss in losses] if self._maximizes else losses
 
             self._result = result
             self._answer = recommend(
@@ -308,18 +342,19 @@ class LRFinder:
         """Return the learning rate that a rule reads off the last range test.
 
         Args:
-            method: name of the rule.
-            on: `"loss"`, `"val_loss"` or the name of a metric; None takes the validation loss
-                where there is one and the training loss elsewhere.
+            method: name of the rule; `lrfinder.suggestion.METHODS` lists them.
+            on: `"loss"`, `"val_loss"` or the name of a metric; None for the validation loss if
+                there is one, else the training loss.
             maximize: the quantity is better when larger, as an accuracy is.
 
         Raises:
-            NoSuggestionError: if the curve does not name a rate; the message says what to change.
+            NoSuggestionError: if the curve shows no rate; the message says what to change.
             NoResultError: before any range test.
         """
         self._answer = self.result.suggest(method, on=on, maximize=maximize)
         return self._answer
 
+    @answer_keywords(suggest_lr="the suggestion is marked in any case; suggest() returns it")
     def plot(
         self,
         skip_start: int = 0,
@@ -340,24 +375,24 @@ class LRFinder:
 
     @property
     def result(self) -> RangeTestResult:
-        """The last range test; raises `NoResultError` before any."""
+        """The last range test; raises `NoResultError` before the first."""
         if self._result is None:
-            raise NoResultError("expected a range test first, got none; call range_test(loader)")
+            raise NoResultError("there is no range test yet; call range_test(loader) first")
         return self._result
 
     @property
     def history(self) -> dict[str, list[float]]:
-        """What the curve shows: `lr` and the smoothed `loss`; empty before any range test."""
+        """The rates `lr` and the smoothed `loss` of the curve; empty before the first test."""
         return self._result.history if self._result is not None else {"lr": [], "loss": []}
 
     def reset(self) -> None:
-        """Do nothing: `range_test` has put everything back before it returned.
+        """Do nothing: `range_test` has restored everything before it returned.
 
-        It is here so that a script that was written for another finder runs as it is.
+        It is here for scripts that were written for torch-lr-finder.
         """
 
     def _micro_batches(self, accumulation_steps: int) -> int:
-        """Return the micro-batches of a step: as many as Accelerate was told, if not said here."""
+        """Return the micro-batches of a step: if not given here, as many as Accelerate was told."""
         check_count("accumulation_steps", accumulation_steps)
         if accumulation_steps > 1 or self._update_step is not None:
             return accumulation_steps
@@ -367,11 +402,10 @@ class LRFinder:
         if self._update_step is not None:
             if accumulation_steps > 1:
                 raise InvalidInputError(
-                    f"expected no accumulation_steps with update_step, got {accumulation_steps}; "
-                    "accumulate in update_step, or give the loss alone as training_step"
+                    f"update_step replaces accumulation_steps, got {accumulation_steps}; "
+                    "accumulate in update_step, or pass training_step, which only computes the loss"
                 )
-            optimizers = (self.optimizer, *self._preserve)
-            return UserStep(self._update_step, self.model, self.device, optimizers)
+            return UserStep(self._update_step, self.model, self.device, self.optimizer)
         return make_step(
             loss,
             self._prepared.optimizer,
@@ -415,10 +449,11 @@ class LRFinder:
         total: int,
         label: str = "range test",
     ) -> Iterator[SweepRunner]:
-        """Yield what runs sweeps from the present state, which is restored at the end."""
+        """Yield a runner of sweeps from the current state, which is restored at the end."""
         with (
             communicator_for(self.model, accumulation_steps) as communicator,
             self._preserved(train_loader, val_loader) as snapshot,
+            restores((self.optimizer, *self._preserve)),
             Progress(total, label, shown=progress and communicator.is_main_process) as bar,
         ):
             yield SweepRunner(
@@ -430,10 +465,15 @@ class LRFinder:
                 communicator,
                 bar,
                 cached_batches,
+                self._maximizes,
             )
 
+    @property
+    def _maximizes(self) -> bool:
+        return all(group.get("maximize", False) for group in self.optimizer.param_groups)
+
     def _prepare_model(self) -> None:
-        if not self.model.training:  # one in training mode may hold parts in eval on purpose
+        if not self.model.training:  # in training mode, parts may be in eval mode on purpose
             self.model.train()
         if callable(train := getattr(self.optimizer, "train", None)):
             train()  # a Schedule-Free optimizer moves the parameters to where they are trained
@@ -441,5 +481,5 @@ class LRFinder:
             for part in (self.model, self.criterion):
                 if isinstance(part, nn.Module):
                     part.to(self.device)
-            # Moves what the optimizer remembers to where its parameters are now.
+            # Moves the optimizer's state to where its parameters are now.
             self.optimizer.load_state_dict(self.optimizer.state_dict())

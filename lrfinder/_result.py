@@ -49,6 +49,7 @@ class RangeTestResult:
         repeats: raw training losses of each sweep where there were several, each of shape `(n,)`.
         batch_size: samples in one optimizer step, over all micro-batches and processes; None where
             the batches do not tell.
+        maximize: the optimizer raised the losses instead of lowering them.
 
     Example:
         >>> lr = tuple(10 ** (step / 10 - 6) for step in range(61))
@@ -72,10 +73,17 @@ class RangeTestResult:
     metrics: Mapping[str, Values] = field(default_factory=dict, hash=False)
     repeats: tuple[Values, ...] = ()
     batch_size: int | None = None
+    maximize: bool = False
 
     @classmethod
     def from_records(
-        cls, records: Sequence[Record], grid: Grid, step_mode: StepMode, smooth_f: float
+        cls,
+        records: Sequence[Record],
+        grid: Grid,
+        step_mode: StepMode,
+        smooth_f: float,
+        *,
+        maximize: bool = False,
     ) -> RangeTestResult:
         """Return the result of one sweep, or the mean of several over their common steps.
 
@@ -84,6 +92,7 @@ class RangeTestResult:
             grid: the rates that they went through.
             step_mode: spacing of the rates.
             smooth_f: weight of a new loss in the smoothed history, in [0, 1).
+            maximize: the optimizer raised the losses.
         """
         mean = average(records)
         steps = len(mean.losses)
@@ -100,6 +109,7 @@ class RangeTestResult:
             metrics={name: tuple(values) for name, values in mean.metrics.items()},
             repeats=tuple(tuple(losses) for losses in repeats),
             batch_size=mean.batch_size,
+            maximize=maximize,
         )
 
     def __len__(self) -> int:
@@ -133,7 +143,8 @@ class RangeTestResult:
         Args:
             on: `"loss"`, `"val_loss"` or the name of a metric; None takes the validation loss
                 where there is one and the training loss elsewhere.
-            maximize: the quantity is better when larger, as an accuracy is.
+            maximize: the quantity is better when larger, as an accuracy is; a loss is if the
+                optimizer maximized it.
 
         Raises:
             InvalidInputError: if the quantity was not recorded.
@@ -146,7 +157,8 @@ class RangeTestResult:
             raise InvalidInputError(f"expected on to be one of {', '.join(recorded)}, got {on!r}")
         repeats = self.repeats if name == "loss" and self.repeats else (recorded[name],)
         steps = np.asarray(self.val_steps if name == "val_loss" else range(len(self)), dtype=int)
-        sign = -1.0 if maximize else 1.0
+        was_maximized = self.maximize and name in ("loss", "val_loss")
+        sign = -1.0 if maximize or was_maximized else 1.0
         return Curve(
             lr=np.asarray(self.lr, dtype=np.float64)[steps],
             loss=sign * np.asarray(recorded[name], dtype=np.float64),

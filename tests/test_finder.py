@@ -16,7 +16,7 @@ def refused(model, optimizer, bits):
     def check(loader, match, criterion=None, **settings):
         before, held = bits(), [(p, p.data_ptr()) for p in model.parameters()]
         finder = LRFinder(model, optimizer, criterion or nn.MSELoss())
-        with pytest.raises(InvalidInputError, match=f"(?s)expected .*{match}.*, got .*"):
+        with pytest.raises(InvalidInputError, match=f"(?s){match}.*"):
             finder.range_test(loader, progress=False, **settings)
         assert bits() == before
         now = zip(model.parameters(), held, strict=True)
@@ -41,17 +41,17 @@ def refused(model, optimizer, bits):
         ({"end_lr": []}, "one end_lr for each"),
         ({"num_iter": 1}, "num_iter to be a whole number >= 2"),
         ({"num_iter": 10.0}, "num_iter to be a whole number >= 2"),
-        ({"smooth_f": 1.0}, r"smooth_f in \[0, 1\)"),
-        ({"smooth_f": -0.1}, r"smooth_f in \[0, 1\)"),
+        ({"smooth_f": 1.0}, r"smooth_f must be a number in \[0, 1\), got"),
+        ({"smooth_f": -0.1}, r"smooth_f must be a number in \[0, 1\), got"),
         ({"step_mode": "cosine"}, "step_mode to be one of"),
-        ({"diverge_th": 1}, "diverge_th > 1"),
+        ({"diverge_th": 1}, "diverge_th must be a number > 1, got"),
         ({"accumulation_steps": 0}, "accumulation_steps to be a whole number"),
         ({"cached_batches": 0}, "cached_batches to be a whole number"),
         ({"val_batches": 0}, "val_batches to be a whole number"),
         ({"val_every": 0}, "val_every to be a whole number"),
-        ({"groups": []}, "groups to name some of the 1"),
-        ({"groups": [1]}, "groups to name some of the 1"),
-        ({"groups": [0, 0]}, "groups to name some of the 1"),
+        ({"groups": []}, "groups must list some of the 1 .*, got"),
+        ({"groups": [1]}, "groups must list some of the 1 .*, got"),
+        ({"groups": [0, 0]}, "groups must list some of the 1 .*, got"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(batches, refused, settings, match):
@@ -67,10 +67,10 @@ def pair():
     [
         ([], "at least one batch"),
         (iter([]), "at least one batch"),
-        ([torch.randn(16, 4)], r"a pair \(inputs, targets\)"),
+        ([torch.randn(16, 4)], r"a batch is a tensor .*, not a pair \(inputs, targets\)"),
         ([{"x": torch.randn(16, 4)}], r"a pair \(inputs, targets\)"),
         ([(torch.randn(16, 4),)], r"a pair \(inputs, targets\)"),
-        ([(*pair(), torch.ones(16))], r"a pair \(inputs, targets\)"),
+        ([(*pair(), torch.ones(16))], r"a batch has 3 parts, but forward\(.*pass training_step=f"),
     ],
 )
 def test_an_empty_loader_or_a_batch_that_is_no_pair_is_refused(refused, loader, match):
@@ -107,18 +107,18 @@ def sgd(model):
 def test_a_model_without_trainable_parameters_is_refused(model):
     optimizer = sgd(model)
     model.requires_grad_(False)
-    with pytest.raises(InvalidInputError, match=r"trainable parameters, got 6 .*; unfreeze some"):
+    with pytest.raises(InvalidInputError, match=r"the model's 6 parameters .*; unfreeze"):
         LRFinder(model, optimizer, nn.MSELoss())
 
 
 def test_the_optimizer_of_another_model_is_refused(model):
-    with pytest.raises(InvalidInputError, match=r"holds the model's parameters, got .*; build it"):
+    with pytest.raises(InvalidInputError, match=r"model's trainable parameters; create it"):
         LRFinder(model, sgd(nn.Linear(4, 1)), nn.MSELoss())
 
 
 def test_a_lazy_model_that_has_not_seen_a_batch_is_refused():
     model = nn.Sequential(nn.Linear(4, 8), nn.LazyLinear(1))
-    with pytest.raises(InvalidInputError, match=r"initialised parameters, got .*; call the model"):
+    with pytest.raises(InvalidInputError, match=r"parameters have no values yet; call the model"):
         LRFinder(model, sgd(model), nn.MSELoss())
 
 
@@ -147,18 +147,18 @@ def test_an_argument_whose_work_another_one_does_is_refused(model, optimizer, ar
 
 @pytest.mark.parametrize("clip_grad", [0, -1.0, math.nan, "norm", True])
 def test_a_norm_that_is_not_positive_is_refused(model, optimizer, clip_grad):
-    with pytest.raises(InvalidInputError, match="clip_grad to be a norm > 0"):
+    with pytest.raises(InvalidInputError, match=r"clip_grad must be a norm > 0 .*, got"):
         LRFinder(model, optimizer, nn.MSELoss(), clip_grad=clip_grad)
 
 
 def test_accumulation_beside_a_step_that_updates_by_itself_is_refused(model, optimizer, batches):
     finder = LRFinder(model, optimizer, update_step=a_step)
-    with pytest.raises(InvalidInputError, match="no accumulation_steps with update_step, got 2"):
+    with pytest.raises(InvalidInputError, match="update_step replaces accumulation_steps, got 2"):
         finder.range_test(batches, accumulation_steps=2, progress=False)
 
 
 def test_pairs_without_a_criterion_are_refused(model, optimizer, batches):
-    with pytest.raises(InvalidInputError, match=r"a criterion .* got None; pass training_step=f"):
+    with pytest.raises(InvalidInputError, match=r"a criterion, got None; pass training_step=f"):
         LRFinder(model, optimizer).range_test(batches, progress=False)
 
 
@@ -170,7 +170,7 @@ def test_every_refusal_is_a_value_error_too(model, optimizer, batches):
 @pytest.mark.parametrize("read", ["suggest", "plot"])
 def test_a_curve_that_was_not_recorded_yet_cannot_be_read(model, optimizer, read):
     finder = LRFinder(model, optimizer, nn.MSELoss())
-    with pytest.raises(NoResultError, match=r"expected a range test first, .*; call range_test"):
+    with pytest.raises(NoResultError, match=r"no range test yet; call range_test"):
         getattr(finder, read)()
     assert finder.history == {"lr": [], "loss": []}
 

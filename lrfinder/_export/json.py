@@ -130,6 +130,7 @@ def result_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         "metrics": {name: floats(values) for name, values in content["metrics"].items()},
         "repeats": tuple(floats(losses) for losses in content["repeats"]),
         "batch_size": None if size is None else int(size),
+        "maximize": bool(content.get("maximize", False)),
     }
     _check_columns(fields)
     return fields

@@ -1,4 +1,4 @@
-"""One batch, whatever it is: the way to its device, its size, and its first samples."""
+"""One batch of any form: moving it to a device, its size, and its first samples."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def to_device(batch: Any, device: torch.device) -> Any:
     """Move every tensor of a nested batch, and every object that has `.to`, to a device.
 
     Args:
-        batch: tensors in dicts, lists, tuples or named tuples, nested as deep as you like.
-        device: where they go.
+        batch: tensors in dicts, lists, tuples or named tuples, nested to any depth.
+        device: where to move them.
     """
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=device.type == "cuda")
@@ -23,17 +23,17 @@ def to_device(batch: Any, device: torch.device) -> Any:
         for part in batch:
             if not isinstance(part, Tensor) or part.device != device:
                 return type(batch)([to_device(part, device) for part in batch])
-        return type(batch)(batch)  # nothing to move, as mostly on the CPU: this must cost nothing
+        return type(batch)(batch)  # nothing to move, as usual on the CPU: this path must be fast
     if callable(getattr(type(batch), "to", None)):
         return copy.copy(batch).to(device)  # many such objects move themselves in place
     return _map_parts(lambda part: to_device(part, device), batch)
 
 
 def batch_size(batch: Any) -> int | None:  # noqa: PLR0911 - one for each kind of batch
-    """Return the number of samples in a nested batch; None if there is no tensor to tell it.
+    """Return the number of samples in a nested batch; None if the batch does not tell.
 
-    It is the length of the last tensor, or of a list of dicts with one for each sample: the
-    targets come last, and tell it also where the inputs are a list of images.
+    It is the batch's own `num_graphs` or `batch_size`, if it has one. Otherwise it is the length of
+    the last tensor, which usually holds the targets, or of a list of dicts with one per sample.
 
     Example:
         >>> batch_size((torch.zeros(8, 3), torch.zeros(8)))
@@ -43,8 +43,9 @@ def batch_size(batch: Any) -> int | None:  # noqa: PLR0911 - one for each kind o
     """
     if isinstance(batch, Tensor):
         return batch.shape[0] if batch.dim() else None
-    if isinstance(told := getattr(batch, "batch_size", None), int):
-        return told  # by a batch of graphs, for example
+    for name in ("num_graphs", "batch_size"):
+        if isinstance(size := getattr(batch, name, None), int):
+            return size
     if isinstance(batch, Mapping):
         batch = list(batch.values())
     if not isinstance(batch, (list, tuple)) or not batch:
@@ -61,7 +62,7 @@ def batch_size(batch: Any) -> int | None:  # noqa: PLR0911 - one for each kind o
 
 
 def batch_weights(batches: Sequence[Any]) -> list[float]:
-    """Return each batch's share of the samples; equal shares where a batch does not tell."""
+    """Return each batch's share of the samples; equal shares if a batch does not tell its size."""
     sizes = [batch_size(batch) for batch in batches]
     known = [size for size in sizes if size is not None]
     if len(known) < len(sizes) or not sum(known):
@@ -70,10 +71,10 @@ def batch_weights(batches: Sequence[Any]) -> list[float]:
 
 
 def head(batch: Any, count: int) -> Any:
-    """Return the first samples of a batch, or all of it where they cannot be told apart.
+    """Return the first samples of a batch, or all of it if they cannot be separated.
 
     Args:
-        batch: is cut if it is made of nothing but tensors of one length.
+        batch: is cut if it consists of tensors of the same length only.
         count: the most samples to keep, >= 1.
     """
     leaves = list(_leaves(batch))
@@ -102,12 +103,12 @@ def _leaves(batch: Any) -> Iterator[Any]:
 
 
 def _map_parts(function: Callable[[Any], Any], batch: Any) -> Any:
-    """Apply a function to what a dict, list or tuple holds; anything else stays as it is."""
+    """Apply a function to the parts of a dict, list or tuple; anything else stays as it is."""
     if isinstance(batch, Mapping):
         parts = {key: function(value) for key, value in batch.items()}
         if type(batch) is dict or not isinstance(batch, MutableMapping):
             return parts
-        like = copy.copy(batch)  # a class of its own may have attributes that the step reads
+        like = copy.copy(batch)  # a subclass may have attributes that the step reads
         like.update(parts)
         return like
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):

@@ -1,9 +1,11 @@
-"""What must hold before a range test begins; each check names what it got and the fix."""
+"""Checks of arguments, before a range test changes anything."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
@@ -12,9 +14,12 @@ from torch.optim import Optimizer
 from lrfinder._errors import InvalidInputError
 from lrfinder._snapshot.sharded import reshard
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 
 def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
-    """Raise if a model cannot be trained, or an optimizer belongs to another model.
+    """Raise if a model cannot be trained, or the optimizer belongs to another model.
 
     Raises:
         InvalidInputError: if the model has no trainable parameter, if a lazy module has not seen
@@ -22,57 +27,109 @@ def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
     """
     if not isinstance(model, nn.Module) or not hasattr(optimizer, "param_groups"):
         raise InvalidInputError(
-            "expected a torch.nn.Module and a torch.optim.Optimizer, in this order, got "
+            "LRFinder takes a torch.nn.Module and a torch.optim.Optimizer, in this order, got "
             f"{type(model).__name__} and {type(optimizer).__name__}"
         )
     reshard(model)  # the optimizer holds the shards, not the whole parameters of a forward pass
     parameters = list(model.parameters())
     if any(isinstance(parameter, UninitializedParameter) for parameter in parameters):
         raise InvalidInputError(
-            "expected initialised parameters, got a lazy module that has not seen a batch; call "
-            "the model on one batch first"
+            "the model has a lazy module whose parameters have no values yet; call the model on "
+            "one batch first"
         )
     trainable = {id(parameter) for parameter in parameters if parameter.requires_grad}
     if not trainable:
         raise InvalidInputError(
-            f"expected a model with trainable parameters, got {len(parameters)} parameters of "
-            "which none requires a gradient; unfreeze some with requires_grad_(True)"
+            f"none of the model's {len(parameters)} parameters requires a gradient; unfreeze "
+            "those to train with requires_grad_(True)"
         )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if not trainable & held:
         raise InvalidInputError(
-            "expected an optimizer that holds the model's parameters, got one that holds none of "
-            "the trainable ones; build it from model.parameters() after the model is final"
+            "the optimizer holds none of the model's trainable parameters; create it from "
+            "model.parameters() once the model is complete"
         )
 
 
 def check_alone(name: str, **others: Any) -> None:
-    """Raise `InvalidInputError` if an argument is given whose work `name` does itself."""
+    """Raise `InvalidInputError` if `name` is given together with arguments that it replaces."""
     given = " and ".join(other for other, value in others.items() if value is not None)
     if given:
         raise InvalidInputError(
-            f"expected {name} to do the work of {given} itself, got both; leave {given} out and "
-            f"do it in {name}"
+            f"{name} replaces {given}, got both; leave {given} out and do its work in {name}"
+        )
+
+
+def check_callables(criterion: Any, **others: Any) -> None:
+    """Raise `InvalidInputError` if an argument that is called cannot be; None stands for none."""
+    if isinstance(criterion, type) and issubclass(criterion, nn.Module):
+        raise InvalidInputError(
+            f"criterion is the class {criterion.__name__}; pass an instance, {criterion.__name__}()"
+        )
+    for name, value in {"criterion": criterion, **others}.items():
+        if value is not None and not callable(value):
+            raise InvalidInputError(
+                f"{name} must be a function or another callable, got {value!r}; leave it out for "
+                "none"
+            )
+
+
+def check_autocast(autocast: Any) -> None:
+    """Raise `InvalidInputError` if `autocast` is neither a context nor a function; None is fine."""
+    works = hasattr(autocast, "__enter__") or callable(autocast)
+    if autocast is not None and (isinstance(autocast, type) or not works):
+        raise InvalidInputError(
+            f"autocast must be a context or a function that returns one, got {autocast!r}; pass "
+            'torch.autocast("cuda", torch.bfloat16), for example'
+        )
+
+
+def check_preserve(preserve: Any) -> None:
+    """Raise `InvalidInputError` if `preserve` is not a list or tuple."""
+    if not isinstance(preserve, (list, tuple)):
+        raise InvalidInputError(
+            f"preserve must be a list of objects, got {type(preserve).__name__}; pass "
+            "preserve=[...]"
         )
 
 
 def check_clip_grad(clip_grad: Any) -> None:
-    """Raise `InvalidInputError` if a norm of gradients is not positive."""
-    if clip_grad is None or callable(clip_grad) or (_is_number(clip_grad) and clip_grad > 0):
+    """Raise `InvalidInputError` if `clip_grad` is neither a positive norm nor a function."""
+    if clip_grad is None or callable(clip_grad) or (is_number(clip_grad) and clip_grad > 0):
         return
     raise InvalidInputError(
-        f"expected clip_grad to be a norm > 0 or a function of the parameters, got {clip_grad!r}; "
-        "1.0 is a common norm"
+        f"clip_grad must be a norm > 0 or a function of the parameters, got {clip_grad!r}; 1.0 is "
+        "a common norm"
     )
 
 
 def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
-    """Raise `InvalidInputError` if a number is not whole or too small."""
+    """Raise `InvalidInputError` if a value is not a whole number or too small."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise InvalidInputError(
             f"expected {name} to be a whole number >= {at_least}, got {value!r}"
         )
 
 
-def _is_number(value: Any) -> bool:
+def answer_keywords(**answers: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Return a decorator that answers keywords of torch-lr-finder which are named otherwise here.
+
+    Args:
+        **answers: what to write instead, by keyword.
+    """
+
+    def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
+        @functools.wraps(function)
+        def call(*arguments: _P.args, **keywords: _P.kwargs) -> _T:
+            for name in answers.keys() & keywords.keys():
+                raise InvalidInputError(f"there is no argument {name}; {answers[name]}")
+            return function(*arguments, **keywords)
+
+        return call
+
+    return decorate
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a real number, and not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool)

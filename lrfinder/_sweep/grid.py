@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
-from typing import Literal, NamedTuple, TypeGuard, cast, get_args
+from typing import Any, Literal, NamedTuple, TypeGuard, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -153,13 +153,14 @@ def check_step_mode(step_mode: str) -> None:
         )
 
 
-def _checked_groups(groups: Sequence[int], count: int) -> list[int]:
-    if not groups or not set(groups) <= set(range(count)) or len(set(groups)) < len(groups):
+def _checked_groups(groups: Any, count: int) -> list[int]:
+    indices = list(groups) if isinstance(groups, Iterable) else []
+    if not indices or any(i not in range(count) for i in indices) or len({*indices}) < len(indices):
         raise InvalidInputError(
-            f"expected groups to name some of the {count} parameter groups by index from 0, got "
-            f"{list(groups)!r}"
+            f"groups must list some of the {count} parameter groups by index from 0, each once, "
+            f"got {groups!r}; pass [0] for the first one"
         )
-    return list(groups)
+    return indices
 
 
 def _is_several(bound: Bound) -> TypeGuard[Sequence[float]]:

@@ -1,4 +1,4 @@
-"""The one loop: set the learning rates, take a step, record the loss, stop?"""
+"""The loop of a sweep: set the learning rates, take a step, record the loss, decide to stop."""
 
 from __future__ import annotations
 
@@ -10,32 +10,36 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from lrfinder._errors import OutOfDataError
+from lrfinder._errors import InvalidInputError, OutOfDataError
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._sweep.batches import Batches
 from lrfinder._sweep.communicator import Communicator, OnStep
 from lrfinder._sweep.grid import Grid
 from lrfinder._sweep.loss import StepOutput
-from lrfinder._sweep.param_groups import set_learning_rates
+from lrfinder._sweep.param_groups import check_learning_rates, learning_rates, set_learning_rates
 from lrfinder._sweep.progress import Progress
 from lrfinder._sweep.readback import Reader, Scalar
 from lrfinder._sweep.step import Step
 from lrfinder._sweep.stopping import StopCondition, StopReason
 from lrfinder._sweep.validation import Validation
 
-# The scaler halves its scale at each skip: 64 in a row bring any scale that float32 holds to
-# where a finite gradient cannot overflow.
+# The scaler halves its scale at each skip: after 64 in a row no finite gradient can overflow,
+# whatever the scale was.
 _MOST_SKIPS_IN_A_ROW = 64
+# Whether the optimizer has the rates that were set is read back after each of the first steps, and
+# then now and then: it may take the host a while to read a rate that is a tensor.
+_FIRST_CHECKS = 3
+_CHECK_EVERY = 16
 
 
 @dataclass
 class Record:
-    """What a sweep has recorded so far; the only part of a sweep that changes.
+    """What a sweep has recorded so far.
 
     Attributes:
         losses: raw training loss of each step.
         val_steps: steps after which validation ran.
-        val_losses: its raw losses.
+        val_losses: raw validation losses after those steps.
         metrics: further scalars of each step.
         stop_reason: why the sweep ended.
         batch_size: samples in the first optimizer step.
@@ -51,17 +55,18 @@ class Record:
 
 @dataclass(frozen=True)
 class SweepRunner:
-    """Runs sweeps and trials that all begin with the same state.
+    """Runs sweeps and trials that all begin from the same state.
 
     Attributes:
-        snapshot: the state that each of them begins with.
-        prepare: brings the model into training mode and to its device; called before each.
+        snapshot: the state that each of them begins from.
+        prepare: called before each; puts the model in training mode and on its device.
         optimizer: its learning rates are set before every step.
         step: takes one optimizer step.
         loader: any iterable of batches, iterated from its beginning in every sweep.
-        communicator: the processes that train in step with this one.
-        progress: counts the steps.
-        cached_batches: number of batches that are held and repeated; None for all of them.
+        communicator: the processes that sweep together.
+        progress: shows how far the sweep is.
+        cached_batches: number of batches that are kept and repeated; None for all of them.
+        maximize: the optimizer raises the loss.
     """
 
     snapshot: Snapshot
@@ -72,6 +77,7 @@ class SweepRunner:
     communicator: Communicator
     progress: Progress
     cached_batches: int | None = None
+    maximize: bool = False
 
     def run(
         self,
@@ -81,11 +87,12 @@ class SweepRunner:
         validation: Validation | None = None,
         on_step: OnStep | None = None,
     ) -> Record:
-        """Train through a learning-rate grid and return what was recorded.
+        """Train at each learning rate of a grid and return what was recorded.
 
         Args:
             grid: the rates of each step.
-            stop: decides after each loss whether the sweep is over.
+            stop: decides after each loss whether the sweep ends; it gets minus the loss if that is
+                maximized.
             validation: measures the validation loss; None for none.
             on_step: called as `on_step(lr, loss, step)`; a true answer ends the sweep.
         """
@@ -94,7 +101,11 @@ class SweepRunner:
             return _Sweep(self, batches, grid, stop, validation, on_step).run()
 
     def restart(self, *, new_order: bool = False) -> None:
-        """Restore the state; with `new_order` the next sweep sees the data in another order."""
+        """Restore the state.
+
+        Args:
+            new_order: let the next sweep draw another order of the data.
+        """
         self.snapshot.restore(rng=not new_order)
 
 
@@ -122,19 +133,32 @@ class _Sweep:
         self._on_step = self._communicator.wrap_callback(on_step)
         self._reader: Reader | None = None
         self._pending = 0  # steps that were taken and not read yet
+        self._sign = -1 if runner.maximize else 1
+        self._taken = 0
+        self._has_stepped = False
         self._record = Record()
 
     def run(self) -> Record:
-        """Sweep until the grid ends or there is a reason to stop."""
+        """Sweep until the grid ends or there is a reason to stop.
+
+        Raises:
+            InvalidInputError: if the optimizer never stepped, or not at the rates of the grid.
+        """
         self._batches = self._communicator.begin_sweep(self._batches, self._description())
         reason = None
         for lrs in self._group_lrs:
-            reason = self._update(lrs)
+            reason = self._step_at(lrs)
             if reason is not None:
                 break
         if reason is None or reason in (StopReason.OUT_OF_DATA, StopReason.ALL_SKIPPED):
             # Those came from the step just taken: an older one may still ask to stop earlier.
             reason = self._take_in(self._reader.drain() if self._reader else []) or reason
+        if self._taken and not self._has_stepped:
+            raise InvalidInputError(
+                f"update_step never called step() of {type(self._optimizer).__name__}, whose rate "
+                "is swept; call it once for each batch, or pass training_step=f with "
+                "f(model, batch) -> loss, and the range test steps"
+            )
         self._record.stop_reason = reason or StopReason.COMPLETED
         self._communicator.end_sweep()
         return self._record
@@ -146,17 +170,18 @@ class _Sweep:
             f"validation: {validation}"
         )
 
-    def _update(self, lrs: Sequence[float]) -> StopReason | None:
+    def _step_at(self, lrs: Sequence[float]) -> StopReason | None:
         """Take one optimizer step at the given rates, again while the scaler skips it."""
         set_learning_rates(self._optimizer, lrs)
         for _ in range(_MOST_SKIPS_IN_A_ROW):
             try:
                 output = self._step(self._batches)
+                self._check(output, lrs)
                 arrived = self._push(output)
             except OutOfDataError:
                 return StopReason.OUT_OF_DATA
             except Exception:
-                # Where losses are read late, it may come past the end, and then it never happened.
+                # If losses are read late, the sweep may have ended before the step that failed.
                 reason = self._take_in(self._reader.salvage() if self._reader else [])
                 if reason is None:
                     raise
@@ -166,8 +191,19 @@ class _Sweep:
                 return reason
         return StopReason.ALL_SKIPPED
 
+    def _check(self, output: StepOutput, lrs: Sequence[float]) -> None:
+        """Raise if the optimizer did not use the rates that were set."""
+        used = output.lrs
+        self._has_stepped |= used is None or len(used) > 0
+        is_due = self._taken < _FIRST_CHECKS or self._taken % _CHECK_EVERY == 0
+        self._taken += 1
+        if is_due and used is None:
+            check_learning_rates(learning_rates(self._optimizer), lrs)
+        elif is_due and used:
+            check_learning_rates(used, lrs)
+
     def _push(self, output: StepOutput) -> list[list[float]]:
-        """Hand the scalars of a step to the reader; return those that it has read."""
+        """Pass the scalars of a step to the reader; return those that have been read."""
         if self._reader is None:
             self._reader = self._begin(output)
         if output.skipped:
@@ -182,7 +218,7 @@ class _Sweep:
     def _add_others(
         self, output: StepOutput, scalars: list[Scalar], sizes: list[int | None]
     ) -> None:
-        """Add the metrics of a step and, where it is due, the validation loss after it."""
+        """Add the metrics of a step and, if it is due, the validation loss after it."""
         step = len(self._record.losses) + self._pending
         scalars += [output.metrics.get(name, math.nan) for name in self._record.metrics]
         sizes += [output.size] * len(self._record.metrics)
@@ -212,7 +248,7 @@ class _Sweep:
                 self._progress.update(lr, loss)
             if self._on_step is not None and self._on_step(lr, loss, step):
                 return StopReason.CALLBACK
-            reason = self._stop.update(loss)
+            reason = self._stop.update(self._sign * loss)
             if reason is not None:
                 return reason
         return None

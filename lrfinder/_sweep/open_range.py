@@ -1,4 +1,4 @@
-"""Bounds that are left open: from where the curve is flat until it diverges."""
+"""Open bounds: a sweep begins where the curve is flat, and ends where the loss diverges."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.checks import is_number
 from lrfinder._sweep.communicator import OnStep
 from lrfinder._sweep.grid import Bound, Grid, StepMode, decades
 from lrfinder._sweep.loop import Record, SweepRunner
 
 # 100 steps over the usual eight decades, 1e-7 to 10.
 DEFAULT_PACE = 12.5
-# Where an open range begins and, diverged or not, ends.
+# Where an open range begins, and where it ends even if the loss has not diverged.
 FIRST_START = 1e-7
 HIGHEST_LR = 1e3
-# How far a start moves down when the curve is not flat there, and how often.
+# How far the start moves down if the curve is not flat there, and how many starts are tried.
 LOWER_BY = 1e-3
 MOST_STARTS = 3
 
@@ -43,17 +44,17 @@ def resolve_range(
     steps_per_decade: float | None,
     step_mode: StepMode,
 ) -> LRRange:
-    """Return bounds and a number of steps in place of what is open.
+    """Return the bounds and the number of steps, with open ones filled in.
 
     Args:
         start_lr: first rate, or None.
         end_lr: last rate, or None.
-        num_iter: steps where the pace is not given and both bounds are.
-        steps_per_decade: pace, > 0; None for `num_iter` steps, or 12.5 where a bound is open.
+        num_iter: steps if both bounds are given and the pace is not.
+        steps_per_decade: pace, > 0; None for `num_iter` steps, or 12.5 if a bound is open.
         step_mode: an open range or a pace needs `"exp"`.
 
     Raises:
-        InvalidInputError: if the pace is not positive, or the mode does not have one.
+        InvalidInputError: if the pace is not positive, or the mode is not `"exp"`.
 
     Example:
         >>> resolve_range(1e-3, None, 100, 10, "exp")
@@ -65,7 +66,7 @@ def resolve_range(
     end = HIGHEST_LR if end_lr is None else _single("end_lr", end_lr)
     start = min(FIRST_START, end / 1e4) if start_lr is None else _single("start_lr", start_lr)
     if not 0 < start < end:
-        return LRRange(start, end, num_iter)  # refused with the other bounds
+        return LRRange(start, end, num_iter)  # group_grid raises for it
     pace = DEFAULT_PACE if steps_per_decade is None else steps_per_decade
     return LRRange(start, end, max(2, round(pace * decades(start, end)) + 1))
 
@@ -78,9 +79,9 @@ def sweep_from_flat(
     begins_flat: Callable[[Grid, Record], bool],
     on_step: OnStep | None,
 ) -> tuple[Grid, Record]:
-    """Sweep a range, again from a lower start where the curve does not begin flat.
+    """Sweep a range, and again from a lower start if the curve does not begin flat.
 
-    Whether it does is known at its end, so `on_step` sees an accepted sweep only then.
+    This is known at the end of a sweep, so `on_step` is called for an accepted sweep only then.
 
     Args:
         runner: restores the state between two sweeps.
@@ -108,18 +109,20 @@ def sweep_from_flat(
 def _check_pace(steps_per_decade: float | None, step_mode: StepMode) -> None:
     if step_mode != "exp":
         raise InvalidInputError(
-            "expected step_mode='exp' where a bound is open or steps_per_decade is given, got "
+            "an open bound and steps_per_decade need step_mode='exp', got "
             f"{step_mode!r}; pass start_lr, end_lr and num_iter"
         )
     pace = DEFAULT_PACE if steps_per_decade is None else steps_per_decade
-    if not (math.isfinite(pace) and pace > 0):
-        raise InvalidInputError(f"expected steps_per_decade > 0, got {steps_per_decade!r}")
+    if not (is_number(pace) and math.isfinite(pace) and pace > 0):
+        raise InvalidInputError(
+            f"steps_per_decade must be a number > 0, got {steps_per_decade!r}; 12.5 is a good start"
+        )
 
 
 def _single(name: str, bound: Bound) -> float:
     if not isinstance(bound, (int, float)):
         raise InvalidInputError(
-            f"expected one {name} where the other bound is open or a pace is given, got {bound!r}; "
-            "pass both bounds for every parameter group"
+            f"{name} must be one number if the other bound is open or steps_per_decade is given, "
+            f"got {bound!r}; pass both bounds for every parameter group"
         )
     return float(bound)

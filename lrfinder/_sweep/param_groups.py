@@ -1,37 +1,150 @@
-"""The only code that reads or writes `group["lr"]`."""
+"""Reads and writes the learning rates of parameter groups; no other module does."""
 
 from __future__ import annotations
 
+import copy
+import gc
+import math
+import warnings
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
-import torch
+from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lrfinder._errors import InvalidInputError
+
+# A rate in a tensor of half precision differs by this much from the one that was set.
+_ROUNDING = 1e-2
 
 
 def learning_rates(optimizer: Optimizer) -> list[float]:
-    """Return the current learning rate of each parameter group."""
-    return [float(group["lr"]) for group in optimizer.param_groups]
+    """Return the current learning rate of each parameter group.
+
+    Raises:
+        InvalidInputError: if a group has no learning rate, or one that requires a gradient.
+    """
+    lrs: list[Any] = [group.get("lr") for group in optimizer.param_groups]
+    if any(lr is None for lr in lrs):
+        raise InvalidInputError(
+            f"{type(optimizer).__name__} has a parameter group without a learning rate (lr=None); "
+            "give it one, as with lr=1e-3, and with Hugging Face's Adafactor also "
+            "relative_step=False"
+        )
+    if any(isinstance(lr, Tensor) and lr.requires_grad for lr in lrs):
+        raise InvalidInputError(
+            f"{type(optimizer).__name__} has a learning rate that requires a gradient; the range "
+            "test sets the rates itself: pass an optimizer whose rate is a number"
+        )
+    return [float(lr) for lr in lrs]
 
 
 def set_learning_rates(optimizer: Optimizer, lrs: Sequence[float]) -> None:
-    """Give each parameter group its learning rate.
+    """Set the learning rate of each parameter group.
 
-    A Tensor rate is filled in place: a compiled step holds on to that tensor, and a new one
-    would make it compile again.
+    A Tensor rate is filled in place: a compiled step refers to that tensor, and a new one would
+    compile it again. Groups that share a tensor are given one each.
 
     Args:
         optimizer: its groups are changed.
         lrs: one rate per group, >= 0.
+
+    Raises:
+        InvalidInputError: if the number of groups differs, or the optimizer ignores the rates.
     """
-    for group, lr in zip(optimizer.param_groups, lrs, strict=True):
-        if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(lr)
+    groups = optimizer.param_groups
+    if len(groups) != len(lrs):
+        raise InvalidInputError(
+            f"the optimizer has {len(groups)} parameter groups, but there are rates for "
+            f"{len(lrs)}; add groups before the range test, not in it"
+        )
+    tensors: list[Tensor] = []
+    for group, lr in zip(groups, lrs, strict=True):
+        rate = group["lr"]
+        if isinstance(rate, Tensor):
+            if any(rate is other for other in tensors):
+                rate = group["lr"] = rate.clone()
+            tensors.append(rate)
+            rate.fill_(lr)
         else:
             group["lr"] = lr
+    if optimizer.param_groups is not groups:
+        _set_in_new_groups(optimizer, lrs)
+
+
+def _set_in_new_groups(optimizer: Any, lrs: Sequence[float]) -> None:
+    """Set the rates of an optimizer that may build its list of groups at each access."""
+    if callable(getattr(optimizer, "set_hyper", None)):  # fastai
+        optimizer.set_hyper("lr", list(lrs))
+    check_learning_rates(learning_rates(optimizer), lrs)
+
+
+def check_learning_rates(used: Sequence[float], lrs: Sequence[float]) -> None:
+    """Raise if an optimizer did not use the rates that were set.
+
+    Args:
+        used: the rates of its groups when it stepped.
+        lrs: the rates that were set, >= 0.
+
+    Raises:
+        InvalidInputError: if a rate differs.
+    """
+    for number, (lr, current) in enumerate(zip(lrs, used, strict=False)):
+        if not math.isclose(lr, current, rel_tol=_ROUNDING, abs_tol=1e-30):
+            raise InvalidInputError(
+                f"the learning rate of parameter group {number} was set to {lr:g}, but the "
+                f"optimizer used {current:g}; leave out what sets the rate in your step, such as "
+                "a schedule, or pass an optimizer that uses the rates in its param_groups"
+            )
+
+
+def set_initial_learning_rates(optimizer: Optimizer) -> None:
+    """Let torch's schedulers that are created from now on begin at the current rates.
+
+    They begin at `initial_lr`, which an earlier scheduler may have left in the groups.
+    """
+    for group in optimizer.param_groups:
+        if "initial_lr" in group:
+            rate = group["lr"]
+            group["initial_lr"] = rate.clone() if isinstance(rate, Tensor) else rate
+
+
+def overriding_scheduler(optimizer: Optimizer) -> LRScheduler | None:
+    """Return an attached scheduler that sets rates whatever they are now; None if there is none.
+
+    Such a scheduler computes each rate from the one at its own creation, as `LambdaLR` does. One
+    that multiplies the current rate, as `StepLR` does, is not returned.
+    """
+    if not hasattr(optimizer.step, "_wrapped_by_lr_sched"):
+        return None
+    things: list[Any] = gc.get_objects()
+    schedulers = [thing for thing in things if issubclass(type(thing), LRScheduler)]
+    own = [each for each in schedulers if getattr(each, "optimizer", None) is optimizer]
+    return next((each for each in own if _ignores_rates(each)), None)
+
+
+def _ignores_rates(scheduler: LRScheduler) -> bool:
+    try:
+        return _next_rates(scheduler, 1.0) == _next_rates(scheduler, 2.0)
+    except Exception:  # it needs a metric, for example: nothing is known
+        return False
+
+
+def _next_rates(scheduler: LRScheduler, lr: float) -> list[float]:
+    """Return the rates that a scheduler would set next if all rates were `lr`."""
+    groups = [group | {"params": [], "lr": lr} for group in scheduler.optimizer.param_groups]
+    stand_in = SimpleNamespace(param_groups=groups, step=scheduler.optimizer.step, _opt_called=True)
+    trial = copy.deepcopy(scheduler, {id(scheduler.optimizer): stand_in})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trial.step()
+    return [float(group["lr"]) for group in groups]
 
 
 def group_ratios(lrs: Sequence[float]) -> list[float]:
-    """Return each rate divided by the largest one; all ones where every rate is 0.
+    """Return each rate divided by the largest one; all ones if every rate is 0.
 
     Args:
         lrs: one rate per parameter group, >= 0.

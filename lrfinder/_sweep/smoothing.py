@@ -8,16 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.checks import is_number
 
 Array = npt.NDArray[np.float64]
 
 
 def check_smooth_f(smooth_f: float) -> None:
     """Raise `InvalidInputError` if a smoothing factor is outside [0, 1)."""
-    if not 0 <= smooth_f < 1:
+    if not (is_number(smooth_f) and 0 <= smooth_f < 1):
         raise InvalidInputError(
-            f"expected smooth_f in [0, 1), got {smooth_f!r}; 0 records the raw loss, 0.05 weighs "
-            "each new loss with 5 %"
+            f"smooth_f must be a number in [0, 1), got {smooth_f!r}; 0 turns smoothing off, 0.05 "
+            "gives each new loss a weight of 5 %"
         )
 
 

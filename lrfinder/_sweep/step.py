@@ -1,4 +1,4 @@
-"""One optimizer update from the next batches: accumulation, scaling, clipping, closures."""
+"""One optimizer step from the next batches: accumulation, scaling, clipping, closures."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ ClipGrad = float | Callable[[list[Tensor]], Any]
 
 
 class Step(Protocol):
-    """Takes what it needs from the batches and updates the parameters once."""
+    """Takes one optimizer step."""
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
-        """Do one update."""
+        """Take one optimizer step with the next batches."""
 
 
 class GradientStep:
-    """Zero the gradients, accumulate them over micro-batches, clip, and step.
+    """Zeroes the gradients, accumulates them over micro-batches, clips them, and steps.
 
     Args:
         loss: evaluates a batch.
-        optimizer: steps once per call.
-        accumulation_steps: micro-batches per update, >= 1.
+        optimizer: steps once per call, with a closure if it asks for one, as SAM does.
+        accumulation_steps: micro-batches per optimizer step, >= 1.
         clip_grad: largest total norm of the gradients, > 0, or a function of the list of
-            parameters that is run between backward and step.
+            parameters that is called between backward and step.
     """
 
     _backward: Callable[..., None] = staticmethod(Tensor.backward)
@@ -51,26 +51,36 @@ class GradientStep:
         self._optimizer = optimizer
         self._accumulation_steps = accumulation_steps
         self._clip_grad = clip_grad
-        self._zero_grad = _zero_grad_of(optimizer)
-        self._batch: Any = None
+        self._micro_batches: list[Any] = []
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
-        """Do one update."""
-        self._zero_grad()
-        if self._accumulation_steps == 1:
-            # Held until the next one is there, as the variable of a for loop holds it. Freed
-            # sooner, it is more often glibc that trims the heap in every step.
-            self._batch = next(batches)
-            output = self._differentiate(self._batch)
-        else:
-            output = self._accumulate(list(islice(batches, self._accumulation_steps)))
-        if self._clip_grad is not None:
-            self._clip()
-        self._optimizer.step()
+        """Take one optimizer step."""
+        self._micro_batches = list(islice(batches, self._accumulation_steps))
+        output = self._evaluate()
+        try:
+            self._optimizer.step()
+        except Exception as error:
+            if not _asks_for_closure(error):
+                raise
+            self._optimizer.step(self._closure)  # type: ignore[arg-type]  # torch's own do so
         return output
 
+    def _evaluate(self) -> StepOutput:
+        """Compute the gradients of the mean loss over all samples, and clip them."""
+        self._optimizer.zero_grad()
+        output = self._accumulate(self._micro_batches)
+        if self._clip_grad is not None:
+            self._clip(self._clip_grad)
+        return output
+
+    def _closure(self) -> Tensor:
+        """Evaluate the same batches again, and return their loss."""
+        with torch.enable_grad():
+            output = self._evaluate()
+        # A line search must take the same path on every process.
+        return self._loss.over_processes(output.loss, output.size)
+
     def _accumulate(self, micro_batches: list[Any]) -> StepOutput:
-        """Add up the gradients of the mean loss over all samples."""
         if len(micro_batches) == 1:
             return self._differentiate(micro_batches[0])
         weights = batch_weights(micro_batches)
@@ -92,33 +102,27 @@ class GradientStep:
         self._backward(output.loss * weight if weight != 1 else output.loss)
         return output._replace(loss=output.loss.detach())
 
-    def _clip(self) -> None:
-        if self._clip_grad is None:
-            return
+    def _clip(self, clip_grad: ClipGrad) -> None:
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        if callable(self._clip_grad):
-            self._clip_grad(parameters)
+        if callable(clip_grad):
+            clip_grad(parameters)
         else:
-            torch.nn.utils.clip_grad_norm_(parameters, self._clip_grad)
+            torch.nn.utils.clip_grad_norm_(parameters, clip_grad)
 
 
 class ClosureStep(GradientStep):
     """The same for an optimizer that evaluates the loss several times per step, such as LBFGS."""
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
-        """Do one update; the loss is the one before it, the first that was evaluated."""
-        micro_batches = list(islice(batches, self._accumulation_steps))
-        outputs: list[StepOutput] = []
+        """Take one optimizer step; the loss is the first one evaluated, before any update."""
+        self._micro_batches = list(islice(batches, self._accumulation_steps))
+        self._outputs: list[StepOutput] = []
+        self._optimizer.step(self._closure)  # type: ignore[arg-type]
+        return self._outputs[0]
 
-        def closure() -> Tensor:
-            self._zero_grad()
-            outputs.append(self._accumulate(micro_batches))
-            self._clip()
-            # A line search must take the same way on every process.
-            return self._loss.over_processes(outputs[-1].loss, outputs[-1].size)
-
-        self._optimizer.step(closure)  # type: ignore[arg-type]  # torch's own closures do so
-        return outputs[0]
+    def _evaluate(self) -> StepOutput:
+        self._outputs.append(super()._evaluate())
+        return self._outputs[-1]
 
 
 class ScaledStep(GradientStep):
@@ -134,20 +138,26 @@ class ScaledStep(GradientStep):
         self._scaler = scaler
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
-        """Do one update; the scale falls if the scaler skipped it, and only then.
+        """Take one optimizer step; the scale falls if the scaler skipped it, and only then.
 
         A loss that is itself infinite or NaN does not count as skipped: no scale would help it.
         """
-        self._zero_grad()
-        output = self._accumulate(list(islice(batches, self._accumulation_steps)))
-        if self._clip_grad is not None:
-            self._scaler.unscale_(self._optimizer)
-            self._clip()
+        self._micro_batches = list(islice(batches, self._accumulation_steps))
+        output = self._evaluate()
         scale = self._scaler.get_scale()
-        self._scaler.step(self._optimizer)
+        try:
+            self._scaler.step(self._optimizer)
+        except Exception as error:
+            if _asks_for_closure(error):
+                raise _no_scaler(self._optimizer) from None
+            raise
         self._scaler.update()
         fell = self._scaler.get_scale() < scale
         return output._replace(skipped=fell and math.isfinite(output.loss))
+
+    def _clip(self, clip_grad: ClipGrad) -> None:
+        self._scaler.unscale_(self._optimizer)
+        super()._clip(clip_grad)
 
     def _backward(self, loss: Tensor) -> None:
         self._scaler.scale(loss).backward()
@@ -166,7 +176,7 @@ def make_step(
     Args:
         loss: evaluates a batch.
         optimizer: its `step` may need a closure.
-        accumulation_steps: micro-batches per update, >= 1.
+        accumulation_steps: micro-batches per optimizer step, >= 1.
         clip_grad: as for `GradientStep`.
         scaler: gradient scaler; None for none.
 
@@ -178,33 +188,26 @@ def make_step(
             return GradientStep(loss, optimizer, accumulation_steps, clip_grad)
         return ScaledStep(scaler, loss, optimizer, accumulation_steps, clip_grad)
     if scaler is not None:
-        raise InvalidInputError(
-            f"expected no scaler with {type(optimizer).__name__}, whose step takes a closure, got "
-            "one; torch's GradScaler cannot step it: leave the scaler out"
-        )
+        raise _no_scaler(optimizer)
     return ClosureStep(loss, optimizer, accumulation_steps, clip_grad)
-
-
-def _zero_grad_of(optimizer: Optimizer) -> Callable[[], None]:
-    """Return the optimizer's `zero_grad`, without its mark for the profiler if it is torch's own.
-
-    That mark costs a small model a fiftieth of its step.
-    """
-    if getattr(optimizer.zero_grad, "__func__", None) is not Optimizer.zero_grad:
-        return optimizer.zero_grad
-
-    def zero_grad() -> None:
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
-
-    return zero_grad
 
 
 def needs_closure(optimizer: Optimizer) -> bool:
     """Return whether the optimizer's `step` cannot be called without a closure."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _asks_for_closure(error: Exception) -> bool:
+    """Return whether a step failed because it needs a closure that its signature does not need."""
+    return "closure" in str(error) or (isinstance(error, AssertionError) and not str(error))
+
+
+def _no_scaler(optimizer: Optimizer) -> InvalidInputError:
+    return InvalidInputError(
+        f"the step of {type(optimizer).__name__} takes a closure, and torch's GradScaler cannot "
+        "step it; leave the scaler out"
+    )
 
 
 def _mean(outputs: list[StepOutput], weights: list[float]) -> StepOutput:

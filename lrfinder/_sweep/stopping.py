@@ -1,4 +1,4 @@
-"""When a sweep is over: losses in, a reason out."""
+"""Decides when a sweep ends: losses in, a reason out."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from enum import Enum
 from typing import Protocol
 
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.checks import is_number
 from lrfinder._sweep.smoothing import ema_step
 
-# Mean absolute difference of two draws of a normal variable is 2 / sqrt(pi) standard deviations.
+# The mean absolute difference of two normal draws is 2 / sqrt(pi) standard deviations.
 _SIGMA_PER_DIFFERENCE = math.sqrt(math.pi) / 2
 # A fall smaller than this many standard deviations of the noise is not a descent to compare with.
 _NOISE_FLOOR = 4.0
-# The noise is read at least this often before it counts as known.
+# Steps after which the estimate of the noise is used.
 _NOISE_STEPS = 10
-# Nor is a fall that a float32 loss can barely show: 8 of its units in the last place.
+# Nor is a fall within the resolution of a float32 loss: 8 units in its last place.
 RESOLUTION = 2.0**-20
 
 
 class StopReason(str, Enum):
-    """Why a sweep ended; `sentence` says it in words.
+    """Why a sweep ended; `sentence` describes it.
 
     Example:
         >>> StopReason("diverged").sentence
@@ -37,7 +38,7 @@ class StopReason(str, Enum):
 
     @property
     def sentence(self) -> str:
-        """What happened, in words."""
+        """What happened, as a sentence."""
         return _SENTENCES[self]
 
 
@@ -53,26 +54,27 @@ _SENTENCES = {
 
 def check_diverge_th(diverge_th: float) -> None:
     """Raise `InvalidInputError` if a divergence threshold is not above 1."""
-    if not diverge_th > 1:
+    if not (is_number(diverge_th) and diverge_th > 1):
         raise InvalidInputError(
-            f"expected diverge_th > 1, got {diverge_th!r}; 5 is a good start, math.inf never stops"
+            f"diverge_th must be a number > 1, got {diverge_th!r}; 5 is a good start, math.inf "
+            "never stops"
         )
 
 
 class StopCondition(Protocol):
-    """Decides after each loss whether a sweep or a trial is over."""
+    """Decides after each loss whether a sweep or a trial ends."""
 
     def update(self, loss: float) -> StopReason | None:
-        """Take the loss of one step in; return the reason to stop, or None to go on."""
+        """Take the loss of one step; return the reason to stop, or None to continue."""
 
 
 class DivergenceStop:
     """Ends a sweep once its loss has diverged.
 
     The rise above the best smoothed loss is compared with the fall from the first loss to the
-    best, or with the noise where there was no fall. A comparison with the best loss itself would
-    stop at once on losses near or below zero, and would change when a constant is added. The
-    median of the last three losses is what is smoothed, so that one odd batch counts for nothing.
+    best, or with the noise if there was no fall. A comparison with the best loss itself would stop
+    at once on losses near or below zero, and would depend on a constant added to the loss. What is
+    smoothed is the median of the last three losses, so that a single odd batch has no effect.
 
     Args:
         smooth_f: weight of a new loss in the smoothed one, in [0, 1).
@@ -90,7 +92,7 @@ class DivergenceStop:
         self._noise = 0.0
 
     def update(self, loss: float) -> StopReason | None:
-        """Take the loss of one step in; return the reason to stop, or None to go on."""
+        """Take the loss of one step; return the reason to stop, or None to continue."""
         if not math.isfinite(loss):
             return StopReason.NON_FINITE
         self._differences += abs(loss - self._recent[-1]) if self._recent else 0.0
@@ -101,7 +103,7 @@ class DivergenceStop:
         if self._count == 0:
             self._first = self._best = smoothed
         if smoothed <= self._best or self._count <= _NOISE_STEPS:
-            # Read while the curve is sane: at divergence the differences are the divergence.
+            # Only before divergence, which makes all differences large.
             self._noise = _SIGMA_PER_DIFFERENCE * self._differences / max(self._count, 1)
             self._best = min(self._best, smoothed)
         self._count += 1

@@ -1,7 +1,8 @@
-"""An update that the user's own function does from beginning to end."""
+"""An optimizer step that the user's own function does from beginning to end."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.batch import to_device
 from lrfinder._sweep.loss import StepOutput, as_output
+from lrfinder._sweep.param_groups import learning_rates
 
 
 class UserStep:
@@ -23,7 +28,7 @@ class UserStep:
         update_step: `f(model, batch) -> loss`, returned as for a training step.
         model: passed to it.
         device: where batches are moved.
-        optimizers: those that will be put back, and so the ones that it may step.
+        optimizer: the one whose rate is swept.
     """
 
     def __init__(
@@ -31,41 +36,105 @@ class UserStep:
         update_step: Callable[[Any, Any], Any],
         model: nn.Module,
         device: torch.device,
-        optimizers: Iterable[Any],
+        optimizer: Optimizer,
     ) -> None:
         self._update_step = update_step
         self._model = model
         self._device = device
-        self._optimizers = list(optimizers)
+        self._optimizer = optimizer
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
-        """Do one update.
+        """Do one optimizer step.
 
         Raises:
-            InvalidInputError: if an optimizer is about to step that would not be put back.
+            InvalidInputError: if an optimizer is about to step that would not be restored.
         """
         batch = next(batches)
-        with _only(self._optimizers):
+        used: list[float] = []
+        with _watched(self._optimizer, used):
             returned = self._update_step(self._model, to_device(batch, self._device))
         output = as_output(returned, batch)
-        return output._replace(loss=output.loss.detach())
+        tells = isinstance(self._optimizer, Optimizer)  # others do not call torch's hooks
+        return output._replace(loss=output.loss.detach(), lrs=used if tells else None)
+
+
+class _Watch(threading.local):
+    """What is known of the range tests of one thread.
+
+    Attributes:
+        restored: parameter groups of the optimizers that are restored afterwards.
+        step: the swept optimizer of the innermost update step, and the list that is filled with
+            the rates it used; None outside of an update step.
+    """
+
+    restored: tuple[Any, ...] = ()
+    step: tuple[Any, list[float]] | None = None
+
+
+_watch = _Watch()
+# There is one pair of hooks, for a thread that steps while hooks come and go would fail.
+_lock = threading.Lock()
+_hooks: list[Any] = []
+_users = 0
 
 
 @contextmanager
-def _only(optimizers: list[Any]) -> Iterator[None]:
-    # Wrappers share the list of groups with the optimizer that they step.
+def restores(optimizers: Iterable[Any]) -> Iterator[None]:
+    """Let update steps of this thread step these optimizers, which are restored afterwards.
+
+    Args:
+        optimizers: those of a range test; other objects are ignored.
+    """
+    before = _watch.restored
     groups = [getattr(optimizer, "param_groups", None) for optimizer in optimizers]
-
-    def check(optimizer: Optimizer, *_: Any) -> None:
-        if not any(optimizer.param_groups is known for known in groups):
-            raise InvalidInputError(
-                "expected update_step to step only optimizers that are put back, got "
-                f"{type(optimizer).__name__}, which is not; add it, and its model where that is "
-                "another one, to LRFinder(..., preserve=[...])"
-            )
-
-    hook = register_optimizer_step_pre_hook(check)
+    _watch.restored = (*before, *(each for each in groups if each is not None))
     try:
         yield
     finally:
-        hook.remove()
+        _watch.restored = before
+
+
+@contextmanager
+def _watched(optimizer: Any, used: list[float]) -> Iterator[None]:
+    """Watch the optimizers that step in this thread.
+
+    Args:
+        optimizer: the one whose rate is swept.
+        used: is filled with its rates, as they are after its step.
+    """
+    before, _watch.step = _watch.step, (optimizer, used)
+    _count_users(1)
+    try:
+        yield
+    finally:
+        _count_users(-1)
+        _watch.step = before
+
+
+def _count_users(change: int) -> None:
+    global _users  # noqa: PLW0603 - torch's hooks are global as well
+    with _lock:
+        _users += change
+        if _users and not _hooks:
+            _hooks.append(register_optimizer_step_pre_hook(_check_restored))
+            _hooks.append(register_optimizer_step_post_hook(_read_rates))
+        elif not _users:
+            while _hooks:
+                _hooks.pop().remove()
+
+
+def _check_restored(optimizer: Optimizer, *_: Any) -> None:
+    if _watch.step is None:  # a step of another thread
+        return
+    # Wrappers share the list of groups with the optimizer that they step.
+    if not any(optimizer.param_groups is known for known in _watch.restored):
+        raise InvalidInputError(
+            f"update_step steps an optimizer, {type(optimizer).__name__}, that would not be "
+            "restored; add it, and its model if that is another one, to "
+            "LRFinder(..., preserve=[...])"
+        )
+
+
+def _read_rates(optimizer: Optimizer, *_: Any) -> None:
+    if _watch.step is not None and optimizer.param_groups is _watch.step[0].param_groups:
+        _watch.step[1][:] = learning_rates(optimizer)

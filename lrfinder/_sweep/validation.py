@@ -1,4 +1,4 @@
-"""The validation loss on a fixed subset, measured without a trace on the training."""
+"""The validation loss on a fixed subset, measured without an effect on the training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lrfinder._snapshot import rng as _rng
 from lrfinder._sweep.batch import batch_size, batch_weights, head
@@ -20,9 +21,10 @@ class Validation:
 
     Args:
         model: evaluated in eval mode, without gradients.
+        optimizer: put in eval mode as well, if it has one, as Schedule-Free optimizers do.
         loss: evaluates a batch.
         loader: any iterable of batches; read once.
-        batches: how many of its batches are held and used, >= 1; None for as many samples of the
+        batches: how many of its batches are kept and used, >= 1; None for as many samples of the
             first as a training step has.
         every: optimizer steps from one measurement to the next, >= 1.
 
@@ -33,12 +35,14 @@ class Validation:
     def __init__(
         self,
         model: nn.Module,
+        optimizer: Optimizer,
         loss: LossFunction,
         loader: Iterable[Any],
         batches: int | None,
         every: int,
     ) -> None:
         self._model = model
+        self._optimizer = optimizer
         self._loss = loss
         self._follows_training = batches is None
         self.every = every
@@ -49,17 +53,17 @@ class Validation:
             restore()
 
     def begin(self, train_size: int | None) -> None:
-        """Choose the subset.
+        """Choose the subset before the first measurement.
 
         Args:
-            train_size: samples in a training step, >= 1; None where that is not known.
+            train_size: samples in a training step, >= 1; None if that is not known.
         """
         if self._follows_training and train_size is not None:
             self._batches = [head(batch, train_size) for batch in self._batches]
 
     @property
     def size(self) -> int | None:
-        """Number of samples in the subset; None where the batches do not tell."""
+        """Number of samples in the subset; None if the batches do not tell."""
         sizes = [batch_size(batch) for batch in self._batches]
         known = [size for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) else None
@@ -74,7 +78,7 @@ class Validation:
         """Return the loss, a scalar tensor on its device."""
         restore = _rng.capture()
         try:
-            with _evaluating(self._model):
+            with _evaluating(self._model, self._optimizer):
                 losses = [self._loss(batch).loss for batch in self._batches]
         finally:
             restore()
@@ -83,12 +87,30 @@ class Validation:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def _evaluating(model: nn.Module, optimizer: Any) -> Iterator[None]:
     flags = [(module, module.training) for module in model.modules()]
-    model.eval()
+    with _evaluation_mode(optimizer):
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train()  # some modules do more here than to set the flag
+            for module, training in flags:
+                module.training = training
+
+
+@contextmanager
+def _evaluation_mode(optimizer: Any) -> Iterator[None]:
+    """Put an optimizer that has modes in eval mode, where its parameters have other values."""
+    if not (callable(getattr(optimizer, "eval", None)) and callable(optimizer.train)):
+        yield
+        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    values = [parameter.clone() for parameter in parameters]
+    optimizer.eval()
     try:
         yield
     finally:
-        model.train()  # some modules do more here than to set the flag
-        for module, training in flags:
-            module.training = training
+        optimizer.train()
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)  # the way there and back rounds them

@@ -10,7 +10,11 @@ from torch.optim import Optimizer
 
 from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import InvalidInputError, warn
-from lrfinder._sweep.param_groups import set_learning_rates
+from lrfinder._sweep.param_groups import (
+    overriding_scheduler,
+    set_initial_learning_rates,
+    set_learning_rates,
+)
 from lrfinder.suggestion._diagnosis import Confidence, Finding
 
 
@@ -90,6 +94,8 @@ class Suggestion:
     def apply(self, optimizer: Optimizer, *, batch_size: int | None = None) -> None:
         """Set the suggested rate of every parameter group of `optimizer`.
 
+        A scheduler of torch that you create afterwards begins at this rate.
+
         Args:
             optimizer: has as many groups as the one that was swept.
             batch_size: samples in an optimizer step of the training to come, over all micro-batches
@@ -112,6 +118,13 @@ class Suggestion:
             warn(f"lr={self.lr:.2e} has {self._doubt}")
         self._check_batch_size(batch_size)
         set_learning_rates(optimizer, self.lrs)
+        set_initial_learning_rates(optimizer)
+        scheduler = overriding_scheduler(optimizer)
+        if scheduler is not None:
+            warn(
+                f"a {type(scheduler).__name__} is attached to the optimizer and will set the "
+                "learning rate it was created with again; create the scheduler after apply()"
+            )
 
     def _check_batch_size(self, batch_size: int | None) -> None:
         is_other = None not in (batch_size, self.batch_size) and batch_size != self.batch_size

@@ -35,5 +35,5 @@ def test_a_factor_of_zero_records_the_raw_values(losses):
 
 @pytest.mark.parametrize("smooth_f", [1.0, 1.5, -0.1, float("nan")])
 def test_a_factor_outside_zero_to_one_is_refused(smooth_f):
-    with pytest.raises(InvalidInputError, match=r"expected smooth_f in \[0, 1\), got"):
+    with pytest.raises(InvalidInputError, match=r"smooth_f must be a number in \[0, 1\), got"):
         check_smooth_f(smooth_f)

@@ -147,7 +147,7 @@ def test_a_scaler_for_an_optimizer_with_a_closure_is_refused(model, batches):
         nn.CrossEntropyLoss(),
         scaler=torch.amp.GradScaler("cpu"),
     )
-    with pytest.raises(InvalidInputError, match=r"no scaler with LBFGS.*; .* leave the scaler out"):
+    with pytest.raises(InvalidInputError, match=r"LBFGS takes a closure, .*; leave the scaler out"):
         finder.range_test(batches, progress=False)
 
 

@@ -94,7 +94,7 @@ def test_without_smoothing_the_sweep_stops_one_step_after_a_rise_of_four_times_t
 
 @pytest.mark.parametrize("diverge_th", [1, 0.5, -3, math.nan])
 def test_a_threshold_of_one_or_less_is_refused(diverge_th):
-    with pytest.raises(InvalidInputError, match="expected diverge_th > 1, got"):
+    with pytest.raises(InvalidInputError, match="diverge_th must be a number > 1, got"):
         check_diverge_th(diverge_th)
 
 

@@ -1,5 +1,7 @@
 """A step of the user's own that updates by itself: adversarial training on digits."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -102,7 +104,7 @@ def test_the_other_optimizer_can_be_swept_as_well(gan, loader):
 def test_an_optimizer_that_would_not_be_put_back_is_refused_before_it_steps(gan, loader):
     before = [p.detach().clone() for p in gan.critic.parameters()]
     finder = LRFinder(gan.generator, gan.generator_optimizer, update_step=gan.update)
-    with pytest.raises(InvalidInputError, match=r"got Adam, which is not; add it, .*preserve="):
+    with pytest.raises(InvalidInputError, match=r"Adam, that would not be restored; .*preserve="):
         finder.range_test(loader, progress=False)
     assert all(map(torch.equal, gan.critic.parameters(), before))
     assert gan.critic_optimizer.state_dict()["state"] == {}
@@ -144,3 +146,143 @@ def test_validation_beside_a_step_of_ones_own_uses_the_criterion(gan, loader):
     result = finder.range_test(loader, flat, num_iter=5, progress=False)
     expected = nn.functional.mse_loss(gan.generator.eval()(flat[0][0]), flat[0][1]).item()
     assert result.val_loss[0] == pytest.approx(expected, rel=1e-4)
+
+
+def cross_entropy(model, batch):
+    return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def plain_update(optimizer, after_backward=lambda: None):
+    """Return an update step; the call between backward and step may set the rate."""
+
+    def update(model, batch):
+        optimizer.zero_grad()
+        loss = cross_entropy(model, batch)
+        loss.backward()
+        after_backward()
+        optimizer.step()
+        return loss
+
+    return update
+
+
+def test_a_step_that_sets_the_rate_itself_is_refused(model, optimizer, batches):
+    """The loop of nanoGPT decays the rate in each iteration."""
+
+    def schedule():
+        for group in optimizer.param_groups:
+            group["lr"] = 6e-4
+
+    finder = LRFinder(model, optimizer, update_step=plain_update(optimizer, schedule))
+    with pytest.raises(InvalidInputError, match=r"set to 1e-07, but the optimizer used 0\.0006"):
+        finder.range_test(batches, progress=False)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_a_training_step_that_sets_the_rate_itself_is_refused(model, optimizer, batches):
+    def training_step(model, batch):
+        optimizer.param_groups[0]["lr"] = 6e-4
+        return cross_entropy(model, batch)
+
+    finder = LRFinder(model, optimizer, training_step=training_step)
+    with pytest.raises(InvalidInputError, match=r"used 0\.0006; leave out what sets the rate"):
+        finder.range_test(batches, progress=False)
+
+
+def test_a_scheduler_that_steps_after_the_optimizer_does_no_harm(model, optimizer, batches):
+    """The rate that counts is the one at the optimizer's step, and that is the grid's."""
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    used = []
+    optimizer.register_step_post_hook(lambda opt, *_: used.append(opt.param_groups[0]["lr"]))
+    update = plain_update(optimizer)
+
+    def update_and_schedule(model, batch):
+        loss = update(model, batch)
+        scheduler.step()
+        return loss
+
+    finder = LRFinder(model, optimizer, update_step=update_and_schedule, preserve=[scheduler])
+    result = finder.range_test(batches, num_iter=20, progress=False)
+    assert used == list(result.lr)
+
+
+def test_a_step_that_never_steps_is_refused(model, optimizer, batches):
+    before = [p.detach().clone() for p in model.parameters()]
+    finder = LRFinder(model, optimizer, update_step=cross_entropy)
+    with pytest.raises(InvalidInputError, match=r"never called step\(\) of SGD.*training_step=f"):
+        finder.range_test(batches, num_iter=5, progress=False)
+    assert all(map(torch.equal, model.parameters(), before))
+
+
+def test_a_finder_inside_a_step(model, optimizer, batches):
+    """As for a network that is trained anew now and then; its own state is restored."""
+    inner_model = nn.Linear(64, 10)
+    inner_optimizer = torch.optim.SGD(inner_model.parameters(), lr=0.1)
+    update = plain_update(optimizer)
+    lengths = []
+    for settings in (
+        {"criterion": nn.CrossEntropyLoss()},
+        {"update_step": plain_update(inner_optimizer)},
+    ):
+
+        def update_and_sweep(model, batch, settings=settings):
+            inner = LRFinder(inner_model, inner_optimizer, **settings)
+            lengths.append(len(inner.range_test([batch], num_iter=5, progress=False)))
+            return update(model, batch)
+
+        alone = LRFinder(model, optimizer, update_step=update)
+        nested = LRFinder(model, optimizer, update_step=update_and_sweep)
+        sweeps = [each.range_test(batches, num_iter=5, progress=False) for each in (alone, nested)]
+        assert sweeps[0].loss == sweeps[1].loss
+    assert lengths == [5] * 10
+    with pytest.raises(InvalidInputError, match="SGD, that would not be restored"):
+        LRFinder(model, optimizer, update_step=plain_update(inner_optimizer)).range_test(
+            batches, progress=False
+        )
+
+
+def test_finders_and_training_in_other_threads(batches):
+    """Only the thread of a range test is watched."""
+    done, failed, sweeping = [], [], threading.Event()
+
+    def work(sweeps):
+        model = nn.Linear(64, 10)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        update = plain_update(optimizer)
+        try:
+            if sweeps:
+                finder = LRFinder(model, optimizer, update_step=update)
+                sweeping.set()
+                for _ in range(3):
+                    finder.range_test(batches, end_lr=1e-3, num_iter=50, progress=False)
+            else:
+                sweeping.wait(timeout=10)
+                for _ in range(20):
+                    for batch in batches:
+                        update(model, batch)
+            done.append(sweeps)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(sweeps,)) for sweeps in (True, True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not failed
+    assert sorted(done) == [False, True, True]
+
+
+def test_no_hook_stays_behind(model, optimizer, batches):
+    LRFinder(model, optimizer, update_step=plain_update(optimizer)).range_test(
+        batches, num_iter=3, progress=False
+    )
+    assert not torch.optim.optimizer._global_optimizer_pre_hooks
+    assert not torch.optim.optimizer._global_optimizer_post_hooks
+
+
+def test_a_compiled_step_is_seen_to_step(model, optimizer, batches):
+    torch._dynamo.reset()
+    optimizer.step = torch.compile(optimizer.step, backend="eager")
+    finder = LRFinder(model, optimizer, update_step=plain_update(optimizer))
+    assert len(finder.range_test(batches, num_iter=10, progress=False)) == 10
