@@ -31,7 +31,7 @@ OURS = {
     **{f"finder.{name}": getattr(LRFinder, name) for name in dir(LRFinder) if name[0] != "_"},
     **{f"schedules.{name}": getattr(schedules, name) for name in schedules.__all__},
 }
-PEERS = {
+BASELINES = {
     "torch-lr-finder": {
         "LRFinder": "torch_lr_finder:LRFinder",
         "lr_finder.range_test": "torch_lr_finder:LRFinder.range_test",
@@ -121,11 +121,11 @@ def spans(cell):
     return re.findall(r"`([^`]+)`", cell)
 
 
-@pytest.mark.parametrize("peer", PEERS)
-def test_the_lines_of_coming_from_fit_both_libraries(peer):
-    theirs, ours = PEERS[peer], OURS | INTEGRATIONS.get(peer, {})
+@pytest.mark.parametrize("library", BASELINES)
+def test_the_lines_of_coming_from_fit_both_libraries(library):
+    theirs, ours = BASELINES[library], OURS | INTEGRATIONS.get(library, {})
     checked = []
-    for _, left, right in rows("coming_from.md", peer):
+    for _, left, right in rows("coming_from.md", library):
         for code in spans(left):
             checked += [name for name in check(code, theirs) if name in theirs]
         for code in spans(right):
