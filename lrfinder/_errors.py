@@ -45,7 +45,7 @@ class InvalidInputError(LRFinderError, ValueError):
         ...     finder.range_test([], num_iter=1)
         ... except InvalidInputError as error:
         ...     print(error)
-        expected num_iter to be a whole number >= 2, got 1; 100 is a good start
+        num_iter must be a whole number >= 2, got 1; 100 is a good start
     """
 
 

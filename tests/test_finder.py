@@ -37,25 +37,25 @@ def refused(model, optimizer, bits):
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"start_lr": 0.0}, "positive, finite start_lr"),
-        ({"start_lr": -1e-3}, "positive, finite start_lr"),
-        ({"start_lr": math.nan}, "positive, finite start_lr"),
-        ({"start_lr": "1e-3"}, "positive, finite start_lr"),
-        ({"end_lr": math.inf}, "positive, finite end_lr"),
-        ({"start_lr": 1.0, "end_lr": 0.1}, "start_lr < end_lr"),
-        ({"start_lr": 1.0, "end_lr": 1.0}, "start_lr < end_lr"),
-        ({"start_lr": [1e-3, 1e-2]}, "one start_lr for each"),
-        ({"end_lr": []}, "one end_lr for each"),
-        ({"num_iter": 1}, "num_iter to be a whole number >= 2"),
-        ({"num_iter": 10.0}, "num_iter to be a whole number >= 2"),
+        ({"start_lr": 0.0}, "start_lr must be positive and finite, got"),
+        ({"start_lr": -1e-3}, "start_lr must be positive and finite, got"),
+        ({"start_lr": math.nan}, "start_lr must be positive and finite, got"),
+        ({"start_lr": "1e-3"}, "start_lr must be positive and finite, got"),
+        ({"end_lr": math.inf}, "end_lr must be positive and finite, got"),
+        ({"start_lr": 1.0, "end_lr": 0.1}, "start_lr must be below end_lr, got"),
+        ({"start_lr": 1.0, "end_lr": 1.0}, "start_lr must be below end_lr, got"),
+        ({"start_lr": [1e-3, 1e-2]}, "start_lr must list one rate for each"),
+        ({"end_lr": []}, "end_lr must list one rate for each"),
+        ({"num_iter": 1}, "num_iter must be a whole number >= 2"),
+        ({"num_iter": 10.0}, "num_iter must be a whole number >= 2"),
         ({"smooth_f": 1.0}, r"smooth_f must be a number in \[0, 1\), got"),
         ({"smooth_f": -0.1}, r"smooth_f must be a number in \[0, 1\), got"),
-        ({"step_mode": "cosine"}, "step_mode to be one of"),
+        ({"step_mode": "cosine"}, "step_mode must be one of"),
         ({"diverge_th": 1}, "diverge_th must be a number > 1, got"),
-        ({"accumulation_steps": 0}, "accumulation_steps to be a whole number"),
-        ({"cached_batches": 0}, "cached_batches to be a whole number"),
-        ({"val_batches": 0}, "val_batches to be a whole number"),
-        ({"val_every": 0}, "val_every to be a whole number"),
+        ({"accumulation_steps": 0}, "accumulation_steps must be a whole number"),
+        ({"cached_batches": 0}, "cached_batches must be a whole number"),
+        ({"val_batches": 0}, "val_batches must be a whole number"),
+        ({"val_every": 0}, "val_every must be a whole number"),
         ({"groups": []}, "groups must list some of the 1 .*, got"),
         ({"groups": [1]}, "groups must list some of the 1 .*, got"),
         ({"groups": [0, 0]}, "groups must list some of the 1 .*, got"),
@@ -72,8 +72,8 @@ def pair():
 @pytest.mark.parametrize(
     ("loader", "match"),
     [
-        ([], "at least one batch"),
-        (iter([]), "at least one batch"),
+        ([], "the loader is empty, but at least one batch"),
+        (iter([]), "the loader is empty, but at least one batch"),
         ([torch.randn(16, 4)], r"a batch is a tensor .*, not a pair \(inputs, targets\)"),
         ([{"x": torch.randn(16, 4)}], r"a pair \(inputs, targets\)"),
         ([(torch.randn(16, 4),)], r"a pair \(inputs, targets\)"),
@@ -85,14 +85,14 @@ def test_an_empty_loader_or_a_batch_that_is_no_pair_is_refused(refused, loader, 
 
 
 def test_an_empty_validation_loader_is_refused(batches, refused):
-    refused(batches, "at least one batch", val_loader=[])
+    refused(batches, "the loader is empty, but at least one batch", val_loader=[])
 
 
 @pytest.mark.parametrize(
     "criterion", [nn.MSELoss(reduction="none"), lambda out, target: "0.5", lambda out, target: None]
 )
 def test_a_loss_that_is_no_scalar_is_refused(batches, refused, criterion):
-    refused(batches, "a scalar loss", criterion)
+    refused(batches, "the loss must be a scalar, got", criterion)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_loss_that_is_no_scalar_is_refused(batches, refused, criterion):
     ],
 )
 def test_a_loss_that_is_not_differentiable_is_refused(batches, refused, criterion):
-    refused(batches, "a differentiable loss", criterion)
+    refused(batches, "the loss must be differentiable, got", criterion)
 
 
 def sgd(model):

@@ -13,15 +13,15 @@ from lrfinder._errors import InvalidInputError, OutOfDataError
 
 
 class Batches:
-    """An endless iterator over a loader, which is started again whenever it ends.
+    """An endless iterator over a loader, which is iterated again whenever it ends.
 
     Args:
         loader: any iterable of batches. A generator can be iterated only once.
-        cached: hold the first `cached` batches and repeat them, which takes the noise of the data
-            out of the curve; None uses all of them.
+        cached: keep the first `cached` batches and repeat them, so that the curve has no noise of
+            the data; None uses all of them.
 
     Raises:
-        InvalidInputError: at the first batch, if the loader gives none at all.
+        InvalidInputError: at the first batch, if the loader has none.
     """
 
     def __init__(self, loader: Iterable[Any], cached: int | None = None) -> None:
@@ -50,20 +50,20 @@ class Batches:
             raise OutOfDataError from None
 
     def close(self) -> None:
-        """End the worker processes of a loader, also where a traceback holds on to it."""
+        """End the worker processes of a loader, even if a traceback still refers to it."""
         _end_workers(self._iterator)
         self._iterator = iter(())
 
 
 def take(loader: Iterable[Any], count: int) -> list[Any]:
-    """Return the first batches of a loader, and leave no worker process behind.
+    """Return the first batches of a loader, and end its worker processes.
 
     Args:
         loader: any iterable of batches.
-        count: how many are wanted, >= 1; fewer are returned where it ends before.
+        count: number of batches, >= 1; fewer are returned if the loader ends before.
 
     Raises:
-        InvalidInputError: if there is none.
+        InvalidInputError: if the loader has none.
     """
     iterator = iter(_own_workers(loader))
     try:
@@ -77,16 +77,16 @@ def take(loader: Iterable[Any], count: int) -> list[Any]:
 
 def _empty() -> InvalidInputError:
     return InvalidInputError(
-        "expected a loader with at least one batch, got an empty one; check its data set, "
-        "batch_size and drop_last, or whether a generator was already used up"
+        "the loader is empty, but at least one batch is needed; check its data set, batch_size and "
+        "drop_last, or whether a generator was already used up"
     )
 
 
 def _own_workers(loader: Iterable[Any]) -> Iterable[Any]:
-    """Return a loader whose persistent workers, if any, are not those of the user.
+    """Return a loader with persistent workers of its own, if it has any.
 
-    Persistent workers keep random state of their own that no snapshot reaches, so the user's are
-    left alone and the sweep starts a set that ends with it.
+    Persistent workers have random number generators that cannot be restored. So the user's workers
+    are not used, and the sweep starts others that end with it.
     """
     if isinstance(loader, DataLoader) and loader.persistent_workers:
         own = copy.copy(loader)

@@ -41,9 +41,9 @@ def group_grid(
 ) -> Grid:
     """Return the rates of every parameter group at every step.
 
-    Single bounds are those of the swept group with the largest rate; the other swept groups keep
-    their ratio to it, so one at 0 stays frozen. A sequence of bounds gives each swept group a
-    range of its own. Groups that are not swept keep their rate.
+    A single bound is for the swept group with the largest rate; the other swept groups keep their
+    ratio to it, so that a group at 0 stays frozen. A sequence of bounds gives each swept group its
+    own range. Groups that are not swept keep their rate.
 
     Args:
         optimizer: its groups and their current rates.
@@ -54,7 +54,7 @@ def group_grid(
         groups: indices of the groups to sweep; None sweeps all.
 
     Raises:
-        InvalidInputError: if a bound, a number of bounds or an index cannot work.
+        InvalidInputError: if a bound, the number of bounds or an index is wrong.
     """
     current = learning_rates(optimizer)
     swept = list(range(len(current))) if groups is None else _checked_groups(groups, len(current))
@@ -83,7 +83,7 @@ def constant_grid(lrs: Sequence[float], steps: int) -> Grid:
 def learning_rate_grid(
     start_lr: float, end_lr: float, num_iter: int, step_mode: StepMode = "exp"
 ) -> Array:
-    """Return `num_iter` rising learning rates that begin and end exactly at the two bounds.
+    """Return `num_iter` rising learning rates, the first and last exactly at the bounds.
 
     Args:
         start_lr: first learning rate, > 0.
@@ -113,7 +113,7 @@ def learning_rate_grid(
     check_step_mode(step_mode)
     space = np.geomspace if step_mode == "exp" else np.linspace
     rates: Array = space(start_lr, end_lr, num_iter, dtype=np.float64)
-    rates[0], rates[-1] = start_lr, end_lr  # rounding must not move the bounds
+    rates[0], rates[-1] = start_lr, end_lr  # rounding must not change the bounds
     return rates
 
 
@@ -127,11 +127,11 @@ def check_rates(start_lr: float, end_lr: float) -> None:
     for name, lr in (("start_lr", start_lr), ("end_lr", end_lr)):
         if not (isinstance(lr, Real) and math.isfinite(lr) and lr > 0):
             raise InvalidInputError(
-                f"expected a positive, finite {name}, got {lr!r}; 1e-7 to 10 suits most models"
+                f"{name} must be positive and finite, got {lr!r}; 1e-7 to 10 suit most models"
             )
     if not start_lr < end_lr:
         raise InvalidInputError(
-            f"expected start_lr < end_lr, got start_lr={start_lr:g} and end_lr={end_lr:g}; "
+            f"start_lr must be below end_lr, got start_lr={start_lr:g} and end_lr={end_lr:g}; "
             "lower start_lr or raise end_lr"
         )
 
@@ -140,7 +140,7 @@ def check_num_iter(num_iter: int) -> None:
     """Raise `InvalidInputError` if a number of steps is not a whole number >= 2."""
     if isinstance(num_iter, bool) or not isinstance(num_iter, int) or num_iter < 2:
         raise InvalidInputError(
-            f"expected num_iter to be a whole number >= 2, got {num_iter!r}; 100 is a good start"
+            f"num_iter must be a whole number >= 2, got {num_iter!r}; 100 is a good start"
         )
 
 
@@ -149,7 +149,7 @@ def check_step_mode(step_mode: str) -> None:
     modes = get_args(StepMode)
     if step_mode not in modes:
         raise InvalidInputError(
-            f"expected step_mode to be one of {', '.join(map(repr, modes))}, got {step_mode!r}"
+            f"step_mode must be one of {', '.join(map(repr, modes))}, got {step_mode!r}"
         )
 
 
@@ -172,6 +172,7 @@ def _per_group(name: str, bound: Bound, count: int) -> list[float]:
         return [cast(float, bound)] * count
     if len(bound) != count:
         raise InvalidInputError(
-            f"expected one {name} for each of the {count} swept parameter groups, got {len(bound)}"
+            f"{name} must list one rate for each of the {count} swept parameter groups, got "
+            f"{len(bound)}; pass as many, or a single number"
         )
     return list(bound)

@@ -171,7 +171,7 @@ def as_output(returned: Any, batch: Any) -> StepOutput:
         value = getattr(returned, "loss", returned)
     if not _is_scalar(value):
         raise InvalidInputError(
-            f"expected a scalar loss, got {_describe(returned if value is None else value)}; "
+            f"the loss must be a scalar, got {_describe(returned if value is None else value)}; "
             "reduce it, as with .mean(), and return it alone or as the entry or attribute 'loss'"
         )
     return StepOutput(torch.as_tensor(value).reshape(()), _metrics(returned), batch_size(batch))

@@ -1,4 +1,4 @@
-"""The progress bar: rate and loss, a few times per second, imported only where it is shown."""
+"""The progress bar with rate and loss; tqdm is imported only if the bar is shown."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import warnings
 from types import TracebackType
 from typing import Any
 
-# Seconds between two refreshes: fast enough to watch, too rare to cost anything.
+# Seconds between two refreshes, so that the bar costs almost nothing.
 _INTERVAL = 0.1
 
 
 class Progress:
-    """Shows how far a sweep is; a context that leaves the finished bar behind.
+    """Shows how far a sweep is; a context that closes the bar at its end.
 
     Args:
         total: optimizer steps in all.
-        label: what stands in front of the bar.
-        shown: False shows nothing and imports nothing.
+        label: text in front of the bar.
+        shown: show the bar; False also imports nothing.
     """
 
     def __init__(self, total: int, label: str = "range test", *, shown: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Reading scalars off a device without making the host wait for it."""
+"""Reads scalars from a device without making the host wait for it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ Transfer = Callable[[Sequence[Scalar]], tuple[Tensor, Any]]
 
 
 class Reader(Protocol):
-    """Takes the scalars of one step in; gives those of this and earlier steps back in order."""
+    """Takes the scalars of each step; returns those of this and earlier steps in order."""
 
     def push(self, scalars: Sequence[Scalar], sizes: Sequence[int | None]) -> list[list[float]]:
         """Take the scalars of one step; return those of every step that has arrived since.
 
         Args:
             scalars: scalar tensors or numbers.
-            sizes: how many samples are behind each; None where that is not known.
+            sizes: number of samples that each was computed from; None if that is not known.
         """
 
     def skip(self) -> list[list[float]]:
-        """Note a step that has none, as the scaler skipped it; return what has arrived since."""
+        """Take a step that the scaler skipped, which has none; return what has arrived since."""
 
     def drain(self) -> list[list[float]]:
         """Wait for the rest and return it."""
 
     def salvage(self) -> list[list[float]]:
-        """Return what can still be read after an update has failed."""
+        """Return what can still be read after a step has failed."""
 
 
 class ImmediateReader:
-    """Reads at once, where the values are already on the host."""
+    """Reads at once, for values that are already on the host."""
 
     def push(
         self,
@@ -50,20 +50,20 @@ class ImmediateReader:
         return []
 
     def drain(self) -> list[list[float]]:
-        """Return nothing: there is never a rest."""
+        """Return nothing: everything has been read."""
         return []
 
     def salvage(self) -> list[list[float]]:
-        """Return nothing: all has been read."""
+        """Return nothing: everything has been read."""
         return []
 
 
 class DelayedReader:
-    """Reads a few steps late, once a copy that was begun in the background has arrived.
+    """Reads a few steps late, when a copy in the background has arrived.
 
     Args:
-        transfer: begins the copy of some scalars; returns the host tensor that they will be in and
-            an event whose `query()` tells that they are and whose `synchronize()` waits for it.
+        transfer: begins to copy scalars; returns the host tensor that will hold them and an event
+            whose `query()` returns whether it does and whose `synchronize()` waits for it.
     """
 
     def __init__(self, transfer: Transfer) -> None:
@@ -83,7 +83,7 @@ class DelayedReader:
         return arrived
 
     def skip(self) -> list[list[float]]:
-        """Return nothing: what is under way can wait."""
+        """Return nothing: the copies under way are read later."""
         return []
 
     def drain(self) -> list[list[float]]:
@@ -101,7 +101,7 @@ class DelayedReader:
 
 
 def reader_for(device: torch.device) -> Reader:
-    """Return the reader that never makes the host wait for `device`.
+    """Return the reader that does not make the host wait for `device`.
 
     Args:
         device: where the losses are.

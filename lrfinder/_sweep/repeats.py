@@ -1,4 +1,4 @@
-"""Several sweeps from one state, with other orders of the data, as one record."""
+"""Combines several sweeps, each with another order of the data, into one record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lrfinder._sweep.loop import Record
 def average(records: Sequence[Record]) -> Record:
     """Return the mean of several records over the steps that all of them have.
 
-    The shortest sweep is the one that diverged first, so its stop reason is that of the whole.
+    The shortest sweep diverged first, so its stop reason is that of the mean.
 
     Args:
         records: one for each sweep, at least one.

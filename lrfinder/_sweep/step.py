@@ -96,7 +96,7 @@ class GradientStep:
         output = self._loss(batch)
         if not output.loss.requires_grad:
             raise InvalidInputError(
-                "expected a differentiable loss, got one without a gradient; compute it from the "
+                "the loss must be differentiable, got one without a gradient; compute it from the "
                 "model's outputs, without detach(), item() or no_grad()"
             )
         self._backward(output.loss * weight if weight != 1 else output.loss)

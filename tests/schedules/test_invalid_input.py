@@ -46,7 +46,7 @@ INVALID = {
     ),
     "multistep at step 0": (
         lambda o: s.multistep(o, 0.1, milestones=[0, 5]),
-        "milestones to be a whole number >= 1, got 0",
+        "milestones must be a whole number >= 1, got 0",
     ),
     "exponential grows": (
         lambda o: s.exponential(o, 0.1, gamma=1.01),

@@ -87,7 +87,7 @@ def test_a_schedule_built_on_the_users_optimizer_raises():
 
 
 def test_a_length_without_steps_raises_before_anything_is_built():
-    with pytest.raises(InvalidInputError, match="total_steps to be a whole number >= 1, got 0"):
+    with pytest.raises(InvalidInputError, match="total_steps must be a whole number >= 1, got 0"):
         schedules.rates(lambda o: pytest.fail("was built"), optimizer_with(), 0)
 
 

@@ -207,7 +207,7 @@ def test_a_batch_whose_samples_cannot_be_told_apart_is_left_whole(batch):
 
 def test_a_dict_for_a_model_without_a_loss_is_refused(model, optimizer, batches):
     finder = LRFinder(model, optimizer)
-    with pytest.raises(InvalidInputError, match="expected a scalar loss, got a tensor of shape"):
+    with pytest.raises(InvalidInputError, match="the loss must be a scalar, got a tensor of shape"):
         finder.range_test([{"input": batches[0][0]}], progress=False)
 
 

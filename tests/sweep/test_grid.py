@@ -59,13 +59,13 @@ def test_a_ladder_from_1e_7_to_10_spans_eight_decades():
     [(0.0, 1.0), (-1e-3, 1.0), (math.nan, 1.0), (1e-3, math.inf), (1.0, 1e-3), (0.1, 0.1)],
 )
 def test_rates_that_are_not_positive_finite_and_rising_are_refused(start, end):
-    with pytest.raises(InvalidInputError, match=r"expected .* got .*"):
+    with pytest.raises(InvalidInputError, match=r"_lr must be .*, got .*; "):
         learning_rate_grid(start, end, 10)
 
 
 @pytest.mark.parametrize("num_iter", [1, 0, -3, 2.0, True, "10", None])
 def test_fewer_than_two_whole_steps_are_refused(num_iter):
-    with pytest.raises(InvalidInputError, match=r"expected num_iter .* >= 2, got"):
+    with pytest.raises(InvalidInputError, match=r"num_iter must be .* >= 2, got"):
         learning_rate_grid(1e-3, 1.0, num_iter)
 
 
