@@ -155,6 +155,18 @@ def test_links_lead_somewhere(path):
         assert (FOLDER / target).exists(), target
 
 
+@pytest.mark.parametrize("name", ["README.md", "notebooks/which_rate.md"])
+def test_measured_numbers_are_those_of_the_report(name):
+    """Mean / median / worst: a row's cells stand side by side in the report."""
+    report = (FOLDER.parent / "data/benchmark/README.md").read_text()
+    number = r"\d[\d.]*"
+    cell = f"{number} / {number} / {number}"
+    measured = [re.findall(cell, line) for line in (FOLDER.parent / name).read_text().splitlines()]
+    assert any(measured)
+    for cells in filter(None, measured):
+        assert " | ".join(cells) in report, cells
+
+
 def test_the_index_lists_every_notebook_and_page():
     text = (FOLDER / "README.md").read_text()
     files = {path.name for path in FOLDER.iterdir() if path.suffix in (".ipynb", ".md")}
