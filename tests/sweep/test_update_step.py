@@ -221,7 +221,7 @@ def test_a_step_that_never_steps_is_refused(model, optimizer, batches):
 # What it cannot know: that the inner finder restores its own model.
 @pytest.mark.filterwarnings("ignore:.*which the range test does not restore")
 def test_a_finder_inside_a_step(model, optimizer, batches):
-    """As for a network that is trained anew now and then; its own state is restored."""
+    """As for a network that is trained again now and then; its own state is restored."""
     inner_model = nn.Linear(64, 10)
     inner_optimizer = torch.optim.SGD(inner_model.parameters(), lr=0.1)
     update = plain_update(optimizer)
