@@ -1,16 +1,20 @@
-r"""The learning-rate range test for PyTorch: exact, cheap, and measured.
+"""The learning rate for a PyTorch model, found before training and confirmed by short trainings.
 
 ```
-schedule (rates)    step (batch -> loss)
-       \               /
-        sweep: the one loop        inside  snapshot: everything it may change, put back
-               |
-        result: frozen, raw numbers, why it stopped
-          /            |              \
-   suggestion        plot            export (JSON, CSV, TensorBoard)
-       |
-  schedules: from a suggestion to torch.optim.lr_scheduler
+cli, integrations    the command, and one file per framework
+_finder              LRFinder: checks its arguments and calls the parts that do the work
+_recommend           short trials around the descent of a sweep, and the recommended rate
+_result              RangeTestResult: the numbers, and methods for all that reads them
+schedules            from a suggestion to a scheduler of torch
+_plotting, _export   pictures; JSON, CSV, data frame, TensorBoard
+suggestion           from a curve to a rate: descent, rules, diagnosis
+_sweep               the loop: learning-rate grid, step, loss, validation, stop
+_distributed         the same on several processes; sharded models
+_snapshot            capture and restore of everything that a sweep may change
+_errors              every error and warning
 ```
+
+A line imports only lines below it. The public names are those of `__all__`.
 """
 
 from lrfinder._errors import (

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,7 +27,12 @@ from lrfinder._sweep.checks import (
     check_model_and_optimizer,
     check_preserve,
 )
-from lrfinder._sweep.communicator import OnStep, communicator_for, report_errors
+from lrfinder._sweep.communicator import (
+    Communicator,
+    OnStep,
+    communicator_for,
+    report_errors,
+)
 from lrfinder._sweep.grid import (
     Bound,
     Grid,
@@ -233,9 +237,15 @@ class LRFinder:
             loss = self._loss_function()
             step = self._make_step(loss, accumulation_steps)
         steps = span.num_iter * repeats
-        with self._runner(
-            step, accumulation_steps, train_loader, val_loader, cached_batches, progress, steps
-        ) as runner:
+        with (
+            communicator_for(self.model, accumulation_steps) as communicator,
+            self._preserved(train_loader, val_loader) as snapshot,
+            restores((self.optimizer, *self._preserve)),
+            Progress(steps, shown=progress and communicator.is_main_process) as bar,
+        ):
+            runner = self._runner(
+                step, train_loader, snapshot, communicator, bar, cached_batches, on_step
+            )
             validation = None
             if val_loader is not None:
                 validation = Validation(
@@ -312,9 +322,15 @@ class LRFinder:
             span = resolve_range(start_lr, end_lr, steps, None, "exp")._replace(num_iter=steps)
             grid = self._grid_of("exp", groups)(span)
             step = self._make_step(self._loss_function(), accumulation_steps)
-        with self._runner(
-            step, accumulation_steps, train_loader, None, None, progress, budget, "sweep and trials"
-        ) as runner:
+        with (
+            communicator_for(self.model, accumulation_steps) as communicator,
+            self._preserved(train_loader) as snapshot,
+            restores((self.optimizer, *self._preserve)),
+            Progress(
+                budget, "sweep and trials", shown=progress and communicator.is_main_process
+            ) as bar,
+        ):
+            runner = self._runner(step, train_loader, snapshot, communicator, bar)
             record = runner.run(grid, DivergenceStop(SMOOTH_F, DIVERGE_TH))
             result = RangeTestResult.from_records(
                 [record], grid, "exp", SMOOTH_F, maximize=self._maximizes
@@ -437,36 +453,35 @@ class LRFinder:
     ) -> Callable[[LRRange], Grid]:
         return lambda span: group_grid(self.optimizer, *span, step_mode, groups)
 
-    @contextmanager
     def _runner(
         self,
         step: Step,
-        accumulation_steps: int,
-        train_loader: Iterable[Any],
-        val_loader: Iterable[Any] | None,
-        cached_batches: int | None,
-        progress: bool,
-        total: int,
-        label: str = "range test",
-    ) -> Iterator[SweepRunner]:
-        """Yield a runner of sweeps from the current state, which is restored at the end."""
-        with (
-            communicator_for(self.model, accumulation_steps) as communicator,
-            self._preserved(train_loader, val_loader) as snapshot,
-            restores((self.optimizer, *self._preserve)),
-            Progress(total, label, shown=progress and communicator.is_main_process) as bar,
-        ):
-            yield SweepRunner(
-                snapshot,
-                self._prepare_model,
-                self.optimizer,
-                step,
-                train_loader,
-                communicator,
-                bar,
-                cached_batches,
-                self._maximizes,
-            )
+        loader: Iterable[Any],
+        snapshot: Snapshot,
+        communicator: Communicator,
+        bar: Progress,
+        cached_batches: int | None = None,
+        on_step: OnStep | None = None,
+    ) -> SweepRunner:
+        """Return a runner of sweeps from the captured state, which is restored at the end."""
+        snapshot.warn_of_uncaptured(
+            criterion=self.criterion,
+            training_step=self._training_step,
+            update_step=self._update_step,
+            clip_grad=self._clip_grad,
+            on_step=on_step,
+        )
+        return SweepRunner(
+            snapshot,
+            self._prepare_model,
+            self.optimizer,
+            step,
+            loader,
+            communicator,
+            bar,
+            cached_batches,
+            self._maximizes,
+        )
 
     @property
     def _maximizes(self) -> bool:

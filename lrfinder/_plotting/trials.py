@@ -78,4 +78,6 @@ def _draw_points(
     if inside:
         ax.plot(*zip(*inside, strict=True), style, color=colour, alpha=alpha, label=label)
     if outside:
-        ax.plot(outside, [top] * len(outside), "X", color=colour, alpha=alpha, clip_on=False)
+        above = None if inside else f"{label}, above the picture"
+        heights = [top] * len(outside)
+        ax.plot(outside, heights, "X", color=colour, alpha=alpha, clip_on=False, label=above)

@@ -25,7 +25,6 @@ from lrfinder.suggestion import (
     Suggestion,
     analyze_descent,
 )
-from lrfinder.suggestion._descent import noise_level
 from lrfinder.suggestion._diagnosis import confidence, diagnose
 
 if TYPE_CHECKING:
@@ -50,8 +49,6 @@ _CYCLE = 1 / 4
 _INTERVAL_LOSS = 0.05
 # Two trials differ if the mean difference of their losses is this many standard errors from 0.
 _SIGMAS = 2.0
-# The best of several trials of pure noise is rarely this many standard errors below the start.
-_PROGRESS = 3.0
 # The trials have left the descent of the sweep beyond this factor.
 _FAR = 10.0
 
@@ -225,11 +222,11 @@ def recommend(
     losses = descent.curve.loss.tolist()
     search = Search(train, losses, budget=budget, lr_range=lr_range, exponent=exponent)
     search.run(min(max(_first_rate(descent, lr_range), lr_range[0]), lr_range[1]))
-    start = _check_progress(search, losses)
+    _check_progress(search)
     best_lr = parabola_minimum(search.trials)
     scale = length_scale(search.trial_steps, total_steps, exponent)
     lr, max_lr = best_lr * scale, best_lr * scale * _PEAK
-    low, high = interval(search.trials, best_lr, start)
+    low, high = interval(search.trials, best_lr, search.start)
     findings = (*diagnose(descent), *_findings(search, best_lr, descent))
     return Recommendation(
         lr=lr,
@@ -275,20 +272,15 @@ def _first_rate(descent: Descent, lr_range: tuple[float, float]) -> float:
     return float(descent.lr[np.flatnonzero(on_level)[-1]]) / _BELOW_THE_EDGE
 
 
-def _check_progress(search: Search, losses: Sequence[float]) -> float:
-    """Return the loss that the trials began with; raise if none got below it by more than noise."""
-    untrained = np.asarray(losses[: len(search.untrained)])
-    start, best = float(untrained.mean()), search.best
-    noise = max(float(untrained.std(ddof=1)), noise_level(untrained))
-    error = noise * math.sqrt(1 / len(untrained) + 1 / len(tail(best.losses)))
-    if best.loss < start - _PROGRESS * error:
-        return start
+def _check_progress(search: Search) -> None:
+    if search.has_progressed(search.best):
+        return
     rates = [trial.lr for trial in (*search.probes, *search.trials)]
     raise NoSuggestionError(
         f"no learning rate lowers the loss by more than its noise: {len(rates)} trials from "
-        f"lr={min(rates):.1e} to {max(rates):.1e} began at {start:.4g}, with a noise of "
-        f"{noise:.2g}, and ended at {best.loss:.4g} at best; raise budget, use larger batches, or "
-        "check that the model can learn the task"
+        f"lr={min(rates):.1e} to {max(rates):.1e} began at {search.start:.4g}, with a noise of "
+        f"{search.noise:.2g}, and ended at {search.best.loss:.4g} at best; raise budget, use "
+        "larger batches, or check that the model can learn the task"
     )
 
 

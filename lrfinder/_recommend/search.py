@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lrfinder._recommend.trial import Trial, TrialStop, tail_mean
+from lrfinder._recommend.trial import Trial, TrialStop, tail, tail_mean
 
 # Probes lie this factor apart: the best of them is bracketed within one step up or down.
 PROBE_FACTOR = 2.5
@@ -20,10 +20,12 @@ _PROBE_TAIL = 1 / 2
 _SHORTEST_PROBE = 8
 # One of this many parts of the whole budget is the length of a probe.
 _PROBES_IN_BUDGET = 20
-# A change of the same sign on every batch counts from this share of their spread on.
-_SMALL = 0.1
+# A smaller share of the spread of the batches is no change.
+_SMALL = 0.3
 # Share of the search's budget after which no further probe is begun.
 _PROBE_SHARE = 0.4
+# The best of several trials of pure noise is rarely this many standard errors below the start.
+_PROGRESS = 3.0
 # Trials lie a factor of 2 apart: under 0.3 decades, which a parabola through three bridges.
 FACTOR = 2.0
 # Trials that the rest of the budget pays in full; the others are ended early.
@@ -87,6 +89,21 @@ class Search:
         shorter = (self.trial_steps / self._probe_steps) ** -self._exponent
         self._climb(self._within(parabola_minimum(self.probes) * shorter))
 
+    @property
+    def start(self) -> float:
+        """The loss that the trials began with."""
+        return float(np.mean(self.untrained))
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the loss from batch to batch."""
+        return float(np.std(self.untrained, ddof=1))
+
+    def has_progressed(self, trial: Trial) -> bool:
+        """Return whether a trial ended below the loss it began with by more than noise."""
+        error = self.noise * math.sqrt(1 / len(self.untrained) + 1 / len(tail(trial.losses)))
+        return trial.loss < self.start - _PROGRESS * error
+
     def _find_learning(self, probe: Trial) -> Trial:
         """Go up or down by decades until a probe learns; halve the way where both are too far."""
         while self._can_probe() and self._change(probe) >= 0:
@@ -118,7 +135,12 @@ class Search:
 
     def _climb(self, lr: float) -> None:
         """Try rates by factors of 2 until both neighbours of the best one lose."""
-        self._try(lr)
+        trial = self._try(lr)
+        while not self.has_progressed(trial) and self._left() >= _SHORTEST * self.trial_steps:
+            lr = self._within(trial.lr * (_FAR if self._change(trial) == 0 else 1 / _FAR))
+            if _at(self.trials, lr) is not None:
+                break
+            trial = self._try(lr)
         for factor in (FACTOR, 1 / FACTOR):
             while self._left() >= _SHORTEST * self.trial_steps:
                 best, lr = self.best, self._within(self.best.lr * factor)
@@ -135,19 +157,21 @@ class Search:
         return probe
 
     def _change(self, probe: Trial) -> int:
-        """Return -1 if a probe has lowered the loss, 1 if it has raised it, 0 if nothing changed.
+        """Return -1 if a probe may have learned, 1 if it has raised the loss, 0 if nothing changed.
 
-        On the same batches even a small change has the same sign at every step. Where the signs
-        differ, the loss has changed if it did so by more than the batches differ from one another.
+        On the same batches even a small change has the same sign at every step. Changes of mixed
+        signs are noise of the training: it is too high where they are larger than the batches
+        differ from one another, and worth a comparison where they are smaller.
         """
         if not math.isfinite(probe.loss):
             return 1
-        half = len(self.untrained) // 2
-        changes = np.subtract(probe.losses, self.untrained)[half:]
-        spread = float(np.std(self.untrained))
+        steps = len(self.untrained)
+        changes = np.subtract(probe.losses[:steps], self.untrained)[steps // 2 :]
+        size, spread = float(np.abs(changes).mean()), float(np.std(self.untrained))
+        if size <= _SMALL * spread:
+            return 0
         is_even = len(set(np.sign(changes).tolist())) == 1
-        least = _SMALL * spread if is_even else spread
-        return int(np.sign(changes.mean())) if np.abs(changes).mean() > least else 0
+        return int(np.sign(changes.mean())) if is_even or size > spread else -1
 
     def _try(self, lr: float) -> Trial:
         best = self.best if self.trials else None

@@ -40,7 +40,7 @@ def search(root: Any) -> Iterator[Any]:
 def capture_generator_attributes(holder: dict[str, Any]) -> Restore:
     """Return a call that restores which generators are in a dict of attributes.
 
-    One that was created in the meantime is removed: it would be created anew, from its seed.
+    One that was created in the meantime is removed: it would be created again, from its seed.
     """
     before = dict(holder)
 

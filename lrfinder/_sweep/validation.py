@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lrfinder._snapshot import rng as _rng
 from lrfinder._sweep.batch import batch_size, batch_weights, head
@@ -35,7 +33,7 @@ class Validation:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Any,
         loss: LossFunction,
         loader: Iterable[Any],
         batches: int | None,
@@ -76,41 +74,30 @@ class Validation:
     @torch.no_grad()
     def __call__(self) -> Tensor:
         """Return the loss, a scalar tensor on its device."""
+        # Not in a generator: interrupted before it ends, its `finally` would run at any later time.
+        flags = [(module, module.training) for module in self._model.modules()]
+        parameters = self._parameters_with_modes()
+        values = [parameter.clone() for parameter in parameters]
         restore = _rng.capture()
         try:
-            with _evaluating(self._model, self._optimizer):
-                losses = [self._loss(batch).loss for batch in self._batches]
+            if parameters:
+                self._optimizer.eval()
+            self._model.eval()
+            losses = [self._loss(batch).loss for batch in self._batches]
         finally:
+            self._model.train()  # some modules do more here than to set the flag
+            for module, training in flags:
+                module.training = training
+            if parameters:
+                self._optimizer.train()
+            for parameter, value in zip(parameters, values, strict=True):
+                parameter.copy_(value)  # the way to eval mode and back rounds them
             restore()
         weights = batch_weights(self._batches)
         return torch.stack([loss * w for loss, w in zip(losses, weights, strict=True)]).sum()
 
-
-@contextmanager
-def _evaluating(model: nn.Module, optimizer: Any) -> Iterator[None]:
-    flags = [(module, module.training) for module in model.modules()]
-    with _evaluation_mode(optimizer):
-        model.eval()
-        try:
-            yield
-        finally:
-            model.train()  # some modules do more here than to set the flag
-            for module, training in flags:
-                module.training = training
-
-
-@contextmanager
-def _evaluation_mode(optimizer: Any) -> Iterator[None]:
-    """Put an optimizer that has modes in eval mode, where its parameters have other values."""
-    if not (callable(getattr(optimizer, "eval", None)) and callable(optimizer.train)):
-        yield
-        return
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    values = [parameter.clone() for parameter in parameters]
-    optimizer.eval()
-    try:
-        yield
-    finally:
-        optimizer.train()
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)  # the way there and back rounds them
+    def _parameters_with_modes(self) -> list[Tensor]:
+        """Return the parameters of an optimizer that gives them other values in eval mode."""
+        if not all(callable(getattr(self._optimizer, mode, None)) for mode in ("eval", "train")):
+            return []
+        return [p for group in self._optimizer.param_groups for p in group["params"]]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lrfinder._errors import LRFinderError
+from lrfinder._recommend import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder.suggestion import Suggestion
 
@@ -91,7 +92,8 @@ def draw(result: RangeTestResult, path: Path, answer: Suggestion | None = None) 
     Args:
         result: the sweep.
         path: file to write.
-        answer: rate to mark; None for the one that the sweep suggests.
+        answer: rate to mark, and trials to draw beside the sweep if it has any; None for the rate
+            that the sweep suggests.
 
     Raises:
         CommandError: if the file cannot be written.
@@ -99,8 +101,12 @@ def draw(result: RangeTestResult, path: Path, answer: Suggestion | None = None) 
     with any_backend():
         from matplotlib.figure import Figure  # without pyplot, no display is needed
 
-        figure = Figure(figsize=(8, 5), layout="constrained")
-        result.plot(ax=figure.subplots(), suggestion=answer)
+        if isinstance(answer, Recommendation):
+            figure = Figure(figsize=(13, 5), layout="constrained")
+            answer.plot(figure.subplots(1, 2))
+        else:
+            figure = Figure(figsize=(8, 5), layout="constrained")
+            result.plot(ax=figure.subplots(), suggestion=answer)
         try:
             figure.savefig(path, dpi=150)
         except OSError as error:

@@ -170,7 +170,7 @@ def _publish(result: RangeTestResult, answer: Suggestion | None, directory: Path
         say(_report(result, answer))
     finally:
         try:
-            result.save(numbers)
+            (answer if isinstance(answer, Recommendation) else result).save(numbers)
         except OSError as error:
             raise CommandError(f"could not write {numbers}: {error.strerror}") from None
         draw(result, picture, answer)

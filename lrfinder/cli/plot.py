@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lrfinder import _export
+from lrfinder._recommend import Recommendation, recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder.cli._output import CommandError, UsageError, any_backend, check_file, draw, say
 
@@ -21,7 +23,8 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "plot",
         help="draw a saved result",
-        description="Draws a result that another command or RangeTestResult.save has written.",
+        description="Draws what another command, or the save method of a result or of a "
+        "recommendation, has written.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -48,10 +51,14 @@ def run(arguments: argparse.Namespace) -> None:
     check_file(output)
     _check_suffix(output)
     try:
-        result = RangeTestResult.load(arguments.result)
+        if _export.format_of(arguments.result) == recommendation.FORMAT:
+            answer = Recommendation.load(arguments.result)
+            result = answer.result or RangeTestResult.load(arguments.result)
+        else:
+            answer, result = None, RangeTestResult.load(arguments.result)
     except OSError as error:
         raise CommandError(f"could not read {arguments.result}: {error.strerror}") from None
-    draw(result, output)
+    draw(result, output, answer)
     say(f"Files: {output}")
 
 

@@ -91,7 +91,7 @@ def run_update(
     """Run iterations of a framework until the optimizer has stepped, at the rates it has now.
 
     Args:
-        optimizer: its rates are put back at every step, whatever handlers and hooks set.
+        optimizer: its rates are set again at every step, whatever handlers and hooks set.
         update: its batches.
         iterate: runs one iteration; returns None if it skipped the batch.
 

@@ -14,13 +14,11 @@ from lrfinder.suggestion._suggestion import Suggestion
 from lrfinder.suggestion.midpoint import midpoint
 from lrfinder.suggestion.minimum import minimum
 from lrfinder.suggestion.steepest import steepest
-from lrfinder.suggestion.valley import valley
 
 METHODS: dict[str, Rule] = {
     "steepest": steepest,
     "midpoint": midpoint,
     "minimum": minimum,
-    "valley": valley,
 }
 """Every rule by its name; a new one is a file and a line here."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from lrfinder import RangeTestResult, Recommendation
 from lrfinder.cli import main
 
 
@@ -67,3 +68,10 @@ def write(tmp_path):
         return path
 
     return to
+
+
+def saved_sweep(path):
+    """The sweep in a file that a command wrote: alone, or within a recommendation."""
+    if "Recommendation" in path.read_text()[:100]:
+        return Recommendation.load(path).result
+    return RangeTestResult.load(path)

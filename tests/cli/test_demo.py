@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 import lrfinder
-from lrfinder import LRFinder, RangeTestResult
+from lrfinder import LRFinder
 from lrfinder.cli import demo_task
+from tests.cli.conftest import saved_sweep
 
 CLASSES = {
     "sgd": torch.optim.SGD,
@@ -36,7 +37,7 @@ def test_the_demo_is_what_the_library_recommends_for_its_task(command, tmp_path,
     expected = finder.recommend(task.train_loader, total_steps=500, progress=False)
 
     status, out, err = command("demo", "--optimizer", name, "--total-steps", 500)
-    saved = RangeTestResult.load(tmp_path / "lr_finder.json")
+    saved = saved_sweep(tmp_path / "lr_finder.json")
     assert status == 0, err
     assert (saved.lr, saved.loss) == (finder.result.lr, finder.result.loss)
     lines = out.splitlines()
@@ -54,7 +55,7 @@ def test_a_sweep_alone_is_the_librarys_range_test(command, tmp_path, name):
     expected = finder.range_test(task.train_loader, progress=False)
 
     status, out, _ = command("demo", "--sweep-only", "--optimizer", name)
-    saved = RangeTestResult.load(tmp_path / "lr_finder.json")
+    saved = saved_sweep(tmp_path / "lr_finder.json")
     assert status == 0
     assert (saved.lr, saved.loss) == (expected.lr, expected.loss)
     assert f"{finder.suggest().lr:.2e}" in out.splitlines()[0]
@@ -80,7 +81,7 @@ def test_the_options_of_the_sweep_reach_it(command, tmp_path, mode, space):
         *("demo", "--sweep-only", "--optimizer", "adam", "--step-mode", mode, "--num-iter", 40),
         *("--start-lr", 1e-4, "--end-lr", 0.02),
     )
-    rates = RangeTestResult.load(tmp_path / "lr_finder.json").lr
+    rates = saved_sweep(tmp_path / "lr_finder.json").lr
     assert len(rates) > 20
     np.testing.assert_allclose(rates, space(1e-4, 0.02, 40)[: len(rates)], rtol=1e-12)
 
@@ -120,7 +121,7 @@ def test_images_that_are_in_data_already_need_no_network(command, tmp_path):
         header = struct.pack(">ii", 0x801, 640)
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
     command("demo", "--dataset", "mnist", "--sweep-only", "--num-iter", 10, "--end-lr", 0.01)
-    assert len(RangeTestResult.load(tmp_path / "lr_finder.json").loss) > 0
+    assert len(saved_sweep(tmp_path / "lr_finder.json").loss) > 0
 
 
 @pytest.mark.parametrize("package", ["torchvision.transforms", "sklearn.datasets"])

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from lrfinder import RangeTestResult
-from tests.cli.conftest import installed
+from lrfinder import Recommendation
+from tests.cli.conftest import installed, saved_sweep
 
 TASK = """
     import time
@@ -82,7 +82,7 @@ def test_the_picture_of_a_sweep_never_overwrites_a_result(command, task, tmp_pat
     command("run", f"{task}:setup")
     (tmp_path / "lr_finder.json").rename(tmp_path / "lr_finder.png")
     assert command("run", f"{task}:setup").status == 2
-    assert len(RangeTestResult.load(tmp_path / "lr_finder.png")) > 10
+    assert len(saved_sweep(tmp_path / "lr_finder.png")) > 10
 
 
 def test_the_rate_is_printed_where_the_files_cannot_be_written_after_all(
@@ -91,7 +91,7 @@ def test_the_rate_is_printed_where_the_files_cannot_be_written_after_all(
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(RangeTestResult, "save", full)
+    monkeypatch.setattr(Recommendation, "save", full)
     status, out, err = command("run", f"{task}:setup")
     assert status == 1
     assert out.startswith("Recommended lr:")
@@ -155,7 +155,7 @@ def test_a_script_shadows_no_module_and_finds_its_neighbours(command, write, tmp
     ) if name == "json.py" else None
     done = command.process("run", f"{name}:setup")
     assert done.returncode == 0, done.stderr
-    assert len(RangeTestResult.load(tmp_path / "lr_finder.json")) > 10
+    assert len(saved_sweep(tmp_path / "lr_finder.json")) > 10
 
 
 def test_a_script_that_reads_options_does_not_read_those_of_the_command(command, write):

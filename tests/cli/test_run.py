@@ -6,7 +6,8 @@ import runpy
 
 import pytest
 
-from lrfinder import LRFinder, RangeTestResult
+from lrfinder import LRFinder
+from tests.cli.conftest import saved_sweep
 
 TASK = """
     import itertools
@@ -91,7 +92,7 @@ def test_a_function_in_a_file_is_swept_and_the_files_are_written(command, task, 
     status, out, _ = command(
         *("run", f"{task}:setup", "--sweep-only", "--end-lr", 100, "--num-iter", 60)
     )
-    result = RangeTestResult.load(tmp_path / "lr_finder.json")
+    result = saved_sweep(tmp_path / "lr_finder.json")
     assert status == 0
     assert (tmp_path / "lr_finder.png").is_file()
     assert f"{result.suggest().lr:.2e}" in out
@@ -100,7 +101,7 @@ def test_a_function_in_a_file_is_swept_and_the_files_are_written(command, task, 
 
 def test_the_finished_bar_shows_the_last_step(command, task, tmp_path):
     _, _, err = command("run", f"{task}:setup", "--sweep-only")
-    result = RangeTestResult.load(tmp_path / "lr_finder.json")
+    result = saved_sweep(tmp_path / "lr_finder.json")
     last = err.rstrip().rpartition("\r")[2]
     assert f"{len(result)}/100" in last
     assert f"lr={result.lr[-1]:.2e}, loss={result.loss[-1]:.4g}]" in last
@@ -121,20 +122,20 @@ def test_a_file_can_import_its_neighbours(command, write, tmp_path):
 
 def test_a_validation_loader_is_what_the_suggestion_is_read_off(command, task, tmp_path):
     command("run", f"{task}:with_validation", "--sweep-only", "--num-iter", 20)
-    result = RangeTestResult.load(tmp_path / "lr_finder.json")
+    result = saved_sweep(tmp_path / "lr_finder.json")
     assert len(result.val_loss) == len(result)
     assert result.val_loss != result.loss
 
 
 def test_every_group_is_told_its_rate(command, task, tmp_path):
     _, out, _ = command("run", f"{task}:two_groups", "--sweep-only")
-    suggestion = RangeTestResult.load(tmp_path / "lr_finder.json").suggest()
+    suggestion = saved_sweep(tmp_path / "lr_finder.json").suggest()
     assert f"\nEvery group:    {suggestion.lr:.2e}, {suggestion.lr / 2:.2e}\n" in out
 
 
 def test_what_is_doubtful_about_a_curve_is_told_with_the_suggestion(command, task, tmp_path):
     _, out, _ = command("run", f"{task}:setup", "--sweep-only", "--num-iter", 14)
-    suggestion = RangeTestResult.load(tmp_path / "lr_finder.json").suggest()
+    suggestion = saved_sweep(tmp_path / "lr_finder.json").suggest()
     assert f"\nConfidence:     {suggestion.confidence.value}\n" in out
     assert suggestion.findings
     for finding in suggestion.findings:
@@ -176,7 +177,7 @@ def test_worker_processes_find_the_classes_of_the_file(command, write, tmp_path)
         """,
     )
     command("run", "user_workers.py:setup", "--sweep-only", "--num-iter", 4)
-    assert len(RangeTestResult.load(tmp_path / "lr_finder.json")) == 4
+    assert len(saved_sweep(tmp_path / "lr_finder.json")) == 4
 
 
 def test_where_no_rate_is_found_the_files_are_written_and_the_status_is_1(command, task, tmp_path):
@@ -283,7 +284,7 @@ def test_by_default_the_rate_is_the_one_that_the_library_recommends(
     status, out, _ = command("run", f"{task}:setup", *itertools.chain(*given))
     assert status == 0
     assert out.startswith(f"Recommended lr: {expected.lr:.2e}\nWhy:            {expected.why}")
-    assert RangeTestResult.load(tmp_path / "lr_finder.json").loss == finder.result.loss
+    assert saved_sweep(tmp_path / "lr_finder.json").loss == finder.result.loss
 
 
 def test_the_function_may_return_a_finder_and_its_loader(command, task):
@@ -297,7 +298,7 @@ def test_the_options_of_the_training_step_reach_it(command, task, tmp_path):
     options = ("--accumulation-steps", 3, "--clip-grad", 0.5, "--precision", "bf16")
     sweep = ("--sweep-only", "--num-iter", 10, "--end-lr", 1e-3)
     command("run", f"{task}:shuffled", *sweep, *options)
-    result = RangeTestResult.load(tmp_path / "lr_finder.json")
+    result = saved_sweep(tmp_path / "lr_finder.json")
     assert result.batch_size == 96
     seen = (tmp_path / "dtypes.txt").read_text().splitlines()
     assert set(seen) == {"torch.bfloat16 32"}
@@ -312,7 +313,7 @@ def test_fp16_has_a_gradient_scaler(command, task, tmp_path):
     command("run", f"{task}:shuffled", *sweep, "--precision", "fp16")
     seen = (tmp_path / "dtypes.txt").read_text().splitlines()
     assert set(seen) == {"torch.float16 32"}
-    assert len(RangeTestResult.load(tmp_path / "lr_finder.json")) == 10
+    assert len(saved_sweep(tmp_path / "lr_finder.json")) == 10
     norms = [float(line) for line in (tmp_path / "norms.txt").read_text().splitlines()]
     assert len(norms) == 10
     assert max(norms) < 1e4

@@ -1,4 +1,4 @@
-"""What ends the sweep on one rank ends it on all, by name, with the state put back and no hang."""
+"""What ends the sweep on one rank ends it on all, by name, with the state restored and no hang."""
 
 import os
 import signal

@@ -32,7 +32,7 @@ class Tied(nn.Module):
 
 
 class Remembering(nn.Module):
-    """Keeps what it has seen, in place and anew."""
+    """Keeps what it has seen, in place and as new objects."""
 
     def __init__(self) -> None:
         super().__init__()

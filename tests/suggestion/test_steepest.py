@@ -75,7 +75,7 @@ def test_nan_in_the_middle_is_bridged_and_infinity_at_the_end_is_cut():
 
 
 def test_a_causal_average_would_have_answered_several_times_too_high():
-    """The fault this rule avoids: the peers take the slope of an average that lags."""
+    """The fault this rule avoids: the other finders take the slope of an average that lags."""
     from lrfinder._sweep.smoothing import ema
 
     loss = logistic(100, 1e-3, explode_at=5.0)

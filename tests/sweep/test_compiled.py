@@ -39,7 +39,7 @@ def adam(parameters):
 
 
 def momentum_under_way(parameters):
-    """SGD makes its momentum at the first step ever, and torch compiles anew for that."""
+    """SGD makes its momentum at the first step ever, and torch compiles again for that."""
     optimizer = torch.optim.SGD(parameters, lr=torch.tensor(0.1), momentum=0.9)
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)

@@ -208,7 +208,7 @@ def by_hand(model, batches, lrs, optimizer):
 
 @pytest.mark.parametrize("kind", ["Adam", "SGD", "OptimWrapper"])
 def test_optimizers_of_fastai_are_swept_restored_and_set(model, batches, kind):
-    """Their groups are made anew at each access; their rates are set by set_hyper."""
+    """Their groups are made again at each access; their rates are set by set_hyper."""
     fastai = pytest.importorskip("fastai.optimizer")
 
     def make(model):
