@@ -25,7 +25,7 @@ from lrfinder.suggestion import (
     Suggestion,
     analyze_descent,
 )
-from lrfinder.suggestion._diagnosis import confidence, diagnose
+from lrfinder.suggestion._diagnosis import confidence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -227,7 +227,7 @@ def recommend(
     scale = length_scale(search.trial_steps, total_steps, exponent)
     lr, max_lr = best_lr * scale, best_lr * scale * _PEAK
     low, high = interval(search.trials, best_lr, search.start)
-    findings = (*diagnose(descent), *_findings(search, best_lr, descent))
+    findings = tuple(_findings(search, best_lr, descent))  # of the sweep: `result.diagnose()`
     return Recommendation(
         lr=lr,
         method="recommend",
@@ -236,8 +236,7 @@ def recommend(
         max_lr=max_lr,
         lrs=result.lrs_at(lr),
         interval=(low * scale, high * scale),
-        # The trials stand for themselves: only what is doubtful about them counts.
-        confidence=confidence(tuple(_findings(search, best_lr, descent)), [lr]),
+        confidence=confidence(findings, [lr]),
         findings=findings,
         best_trial_lr=best_lr,
         total_steps=total_steps,

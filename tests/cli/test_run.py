@@ -212,7 +212,7 @@ def test_a_function_that_returns_something_else_is_told_what_to_return(
 def test_what_the_library_refuses_is_one_line(command, task):
     status, out, err = command("run", f"{task}:no_batch")
     assert (status, out) == (1, "")
-    assert err.splitlines()[-1].startswith("lrfinder: error: expected a loader with at least one")
+    assert err.splitlines()[-1].startswith("lrfinder: error: the loader is empty")
     assert "Traceback" not in err
 
 

@@ -141,7 +141,7 @@ def test_a_model_that_cannot_learn_is_refused():
 def test_what_cannot_work_is_refused_before_the_model_is_called(wrong):
     model, optimizer, criterion, loader = digits()
     model.register_forward_hook(lambda *_: pytest.fail("the model was called"))
-    with pytest.raises(InvalidInputError, match=r"expected|must be"):
+    with pytest.raises(InvalidInputError, match=next(iter(wrong))):
         LRFinder(model, optimizer, criterion).recommend(loader, progress=False, **wrong)
 
 
