@@ -87,7 +87,9 @@ def tests(session):
     """The README's second command, with branch coverage."""
     for file in ROOT.glob(".coverage*"):
         file.unlink()
-    addopts = f"{os.environ.get('PYTEST_ADDOPTS', '')} --cov --cov-report="
+    # The session `docs` executes every notebook.
+    twice = "--deselect tests/notebooks/test_notebooks.py::test_runs_from_a_clean_kernel"
+    addopts = f"{os.environ.get('PYTEST_ADDOPTS', '')} --cov --cov-report= {twice}"
     session.run("bash", "-ec", readme_command(1), env={"PYTEST_ADDOPTS": addopts})
     session.run(".venv/bin/coverage", "report", "--skip-covered", "--show-missing")
 
@@ -158,7 +160,7 @@ def core(session, versions):
         (shutil.copytree if Path(name).is_dir() else shutil.copy)(name, copy / name)
     with session.chdir(copy):
         left_out = [f"--ignore={path}" for path in NOT_CORE]
-        session.run("python", "-m", "pytest", "tests", *left_out)
+        session.run("python", "-m", "pytest", "-m", "not slow", "tests", *left_out)
 
 
 def extra(name):
