@@ -1,5 +1,6 @@
 """What a command prints and where its files go, also when that fails."""
 
+import functools
 import os
 import resource
 import signal
@@ -127,6 +128,10 @@ def test_ctrl_c_ends_with_one_line_and_status_130(task, tmp_path):
     process = subprocess.Popen(
         installed("run", f"{task}:slow"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        # Where these tests run in the background, Ctrl-C is ignored, and children inherit that.
+        preexec_fn=functools.partial(  # noqa: PLW1509 - no thread runs here
+            signal.signal, signal.SIGINT, signal.SIG_DFL
+        ),
     )  # fmt: skip
     assert process.stdout.readline() == "ready\n"
     time.sleep(1)

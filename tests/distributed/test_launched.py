@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from lrfinder import RangeTestResult
+from lrfinder import Recommendation
 
 TRAINING = """
 import torch
@@ -28,7 +28,7 @@ def test_the_command_runs_under_torchrun_and_rank_0_alone_prints_and_writes(tmp_
     (tmp_path / "train.py").write_text(TRAINING)
     launch = ["torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1"]
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    command = ["-m", "lrfinder", "run", "train.py:setup", "--start-lr", "1e-4", "--num-iter", "60"]
+    command = ["-m", "lrfinder", "run", "train.py:setup", "--start-lr", "1e-4", "--budget", "150"]
     ended = subprocess.run(
         [sys.executable, "-m", *launch, *meeting, *command],
         cwd=tmp_path,
@@ -39,9 +39,9 @@ def test_the_command_runs_under_torchrun_and_rank_0_alone_prints_and_writes(tmp_
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("Suggested lr:") == 1
+    assert ended.stdout.count("Recommended lr:") == 1
     assert {path.name for path in tmp_path.glob("lr_finder.*")} == {
         "lr_finder.json",
         "lr_finder.png",
     }
-    assert RangeTestResult.load(tmp_path / "lr_finder.json").batch_size == 64
+    assert Recommendation.load(tmp_path / "lr_finder.json").batch_size == 64

@@ -138,6 +138,7 @@ def once():
 
 def accelerate_autocast():
     accelerate = pytest.importorskip("accelerate")
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)  # of other tests
     return accelerate.Accelerator(cpu=True, mixed_precision="bf16").autocast()
 
 
