@@ -103,8 +103,8 @@ def types(session):
 
 @check(venv_backend="none")
 def baselines(session):
-    """The tests that compare with other libraries for the same purpose."""
-    install(session, "dev", "baselines")
+    """The tests with other finders, and with libraries whose objects people pass in."""
+    install(session, "dev", "baselines", "clients")
     fastai = ["install", "--quiet", "--no-deps", "fastai"]
     session.run(".venv/bin/pip", *fastai)  # without spacy, which it pins
     tests = sorted(str(path) for path in Path("tests").rglob("test_*.py") if needs_baseline(path))
@@ -112,9 +112,12 @@ def baselines(session):
 
 
 def needs_baseline(path):
-    """Return whether tests are skipped where a library of the group `baselines` is missing."""
+    """Return whether tests are skipped where a library of the groups above is missing."""
     text = path.read_text("utf-8")
-    libraries = "fastai|torch_lr_finder|optuna|prodigyopt|schedulefree|dadaptation"
+    libraries = (
+        "fastai|torch_lr_finder|optuna|prodigyopt|schedulefree|dadaptation|monai|opacus|"
+        "albumentations|torch_geometric|pytorch_optimizer"
+    )
     skips = re.search("importorskip|is not installed", text)
     return bool(skips and ("benchmarks" in path.parts or re.search(libraries, text)))
 
