@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from lrfinder._errors import InvalidInputError, OutOfDataError
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._sweep.batches import Batches
-from lrfinder._sweep.communicator import Communicator, OnStep
+from lrfinder._sweep.communicator import Communicator, OnStep, SingleProcess
 from lrfinder._sweep.grid import Grid
 from lrfinder._sweep.loss import StepOutput
 from lrfinder._sweep.param_groups import check_learning_rates, learning_rates, set_learning_rates
@@ -210,7 +210,7 @@ class _Sweep:
             return self._reader.skip()
         scalars: list[Scalar] = [output.loss]
         sizes = [output.size]
-        if self._record.metrics or self._validation is not None:
+        if output.metrics or self._record.metrics or self._validation is not None:
             self._add_others(output, scalars, sizes)
         self._pending += 1
         return self._reader.push(scalars, sizes)
@@ -218,13 +218,20 @@ class _Sweep:
     def _add_others(
         self, output: StepOutput, scalars: list[Scalar], sizes: list[int | None]
     ) -> None:
-        """Add the metrics of a step and, if it is due, the validation loss after it."""
-        step = len(self._record.losses) + self._pending
-        scalars += [output.metrics.get(name, math.nan) for name in self._record.metrics]
-        sizes += [output.size] * len(self._record.metrics)
-        if self._validation is not None and step % self._validation.every == 0:
+        """Add the validation loss after a step, if it is due, and the metrics of the step."""
+        if self._validation is not None and self._is_validated(
+            len(self._record.losses) + self._pending
+        ):
             scalars.append(self._communicator.report_failures(self._validation)())
             sizes.append(self._validation.size)
+        if isinstance(self._communicator, SingleProcess):  # others exchange what the first step had
+            for name in output.metrics:
+                self._record.metrics.setdefault(name, [math.nan] * len(self._record.losses))
+        scalars += [output.metrics.get(name, math.nan) for name in self._record.metrics]
+        sizes += [output.size] * len(self._record.metrics)
+
+    def _is_validated(self, step: int) -> bool:
+        return self._validation is not None and step % self._validation.every == 0
 
     def _begin(self, output: StepOutput) -> Reader:
         self._record.batch_size = self._communicator.total_batch_size(output.size)
@@ -241,7 +248,7 @@ class _Sweep:
             step = len(self._record.losses)
             lr = self._lrs[step]
             self._record.losses.append(loss)
-            if others:
+            if others or self._record.metrics:
                 self._record_others(step, others)
             self._pending -= 1
             if self._progress.shown:
@@ -254,9 +261,9 @@ class _Sweep:
         return None
 
     def _record_others(self, step: int, others: Sequence[float]) -> None:
-        record = self._record
-        for values, value in zip(record.metrics.values(), others, strict=False):
-            values.append(value)
-        for value in others[len(record.metrics) :]:
+        record, values = self._record, iter(others)
+        if self._is_validated(step):
             record.val_steps.append(step)
-            record.val_losses.append(value)
+            record.val_losses.append(next(values))
+        for metric in record.metrics.values():
+            metric.append(next(values, math.nan))  # one that first appeared in a later step
