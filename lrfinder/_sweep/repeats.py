@@ -25,7 +25,9 @@ def average(records: Sequence[Record]) -> Record:
         val_steps=shortest.val_steps,
         val_losses=_mean([record.val_losses for record in records]),
         metrics={
-            name: _mean([record.metrics[name] for record in records]) for name in shortest.metrics
+            name: _mean([record.metrics[name] for record in records])
+            for name in shortest.metrics
+            if all(name in record.metrics for record in records)
         },
         stop_reason=shortest.stop_reason,
         batch_size=shortest.batch_size,

@@ -80,6 +80,26 @@ def test_a_metric_that_only_some_steps_return_is_nan_in_the_others(model, optimi
     assert np.isnan(result.metrics["accuracy"]).tolist() == [False, True, False, True]
 
 
+@pytest.mark.parametrize("val_every", [1, 3])
+def test_a_metric_that_first_appears_later_is_kept(model, optimizer, batches, val_every):
+    """As accuracies that are computed at every third step; beside validation."""
+    step = -1
+
+    def training_step(model, batch):
+        nonlocal step
+        step += model.training
+        loss = nn.functional.cross_entropy(model(batch[0]), batch[1])
+        return {"loss": loss, "third": step} if step % 3 == 2 else {"loss": loss}
+
+    finder = LRFinder(model, optimizer, training_step=training_step)
+    result = finder.range_test(
+        batches, batches, val_every=val_every, num_iter=9, end_lr=1e-3, progress=False
+    )
+    expected = [np.nan, np.nan, 2, np.nan, np.nan, 5, np.nan, np.nan, 8]
+    assert result.metrics["third"] == pytest.approx(expected, nan_ok=True)
+    assert result.val_steps == tuple(range(0, 9, val_every))
+
+
 def test_metrics_hold_no_graph_and_warn_of_nothing(finder, batches, recwarn):
     finder.range_test(batches, num_iter=3, progress=False)
     assert not recwarn.list
