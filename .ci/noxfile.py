@@ -21,9 +21,11 @@ nox.options.envdir = str(ROOT / ".nox")
 nox.options.reuse_venv = "yes"
 nox.options.parallel = 2  # sessions with environments of their own; those in `.venv` take turns
 
+TWO_WORKERS = "-n 2 --dist loadfile"
 # What the checkout offers beyond the package itself, and what needs other processes or libraries.
 NOT_CORE = [
     "tests/benchmarks",
+    "tests/cli",  # the demo runs the command of the wheel
     "tests/distributed",
     "tests/gpu",
     "tests/integrations",
@@ -89,8 +91,10 @@ def tests(session):
         file.unlink()
     # The session `docs` executes every notebook.
     twice = "--deselect tests/notebooks/test_notebooks.py::test_runs_from_a_clean_kernel"
-    addopts = f"{os.environ.get('PYTEST_ADDOPTS', '')} --cov --cov-report= {twice}"
-    session.run("bash", "-ec", readme_command(1), env={"PYTEST_ADDOPTS": addopts})
+    addopts = f"{os.environ.get('PYTEST_ADDOPTS', '')} --cov --cov-report= {twice} {TWO_WORKERS}"
+    # All workers must collect the same tests in the same order, those made from sets too.
+    settings = {"PYTEST_ADDOPTS": addopts, "PYTHONHASHSEED": "0"}
+    session.run("bash", "-ec", readme_command(1), env=settings)
     session.run(".venv/bin/coverage", "report", "--skip-covered", "--show-missing")
 
 
