@@ -43,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     try:
-        arguments = parser.parse_args(argv)
+        try:
+            arguments = parser.parse_args(argv)
+        except BrokenPipeError:  # the reader of `--help` has gone; some versions of argparse raise
+            return 0
         try:
             arguments.run(arguments)
         except UsageError as error:
