@@ -9,8 +9,9 @@ import torch
 
 from lrfinder._snapshot.containers import Restore
 
-# Before torch 2.4 autocast cannot be asked for by device.
-_DEVICES = ("cpu", "cuda", "xpu", "mps") if hasattr(torch, "get_autocast_dtype") else ()
+# Before torch 2.4 each device has functions of its own, and only these two are there everywhere.
+_BY_DEVICE = hasattr(torch, "get_autocast_dtype")
+_DEVICES = ("cpu", "cuda", "xpu", "mps") if _BY_DEVICE else ("cpu", "cuda")
 
 
 def capture_modes() -> Restore:
@@ -23,8 +24,7 @@ def capture_modes() -> Restore:
         torch.set_grad_enabled(grad)
         for device, enabled, dtype in autocast:
             if _autocast(device) != (enabled, dtype):
-                torch.set_autocast_enabled(device, enabled)
-                torch.set_autocast_dtype(device, dtype)
+                _set_autocast(device, enabled, dtype)
         torch.set_autocast_cache_enabled(cache)
         left_open = _autocast_depth() - depth
         for _ in range(left_open):
@@ -36,7 +36,23 @@ def capture_modes() -> Restore:
 
 
 def _autocast(device: str) -> tuple[bool, torch.dtype]:
-    return torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    if _BY_DEVICE:
+        return torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    if device == "cpu":
+        return torch.is_autocast_cpu_enabled(), torch.get_autocast_cpu_dtype()
+    return torch.is_autocast_enabled(), torch.get_autocast_gpu_dtype()
+
+
+def _set_autocast(device: str, enabled: bool, dtype: torch.dtype) -> None:
+    if _BY_DEVICE:
+        torch.set_autocast_enabled(device, enabled)
+        torch.set_autocast_dtype(device, dtype)
+    elif device == "cpu":
+        torch.set_autocast_cpu_enabled(enabled)
+        torch.set_autocast_cpu_dtype(dtype)
+    else:
+        torch.set_autocast_enabled(enabled)
+        torch.set_autocast_gpu_dtype(dtype)
 
 
 def _autocast_depth() -> int:
