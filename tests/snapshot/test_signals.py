@@ -2,6 +2,7 @@
 
 import random
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -15,7 +16,6 @@ from torch import nn
 import lrfinder
 from lrfinder import LRFinder, preserve_state
 from lrfinder._snapshot.snapshot import Snapshot
-from tests.benchmarks import interrupts
 from tests.snapshot.helpers import World, witness
 
 LIBRARY = str(Path(lrfinder.__file__).parent)
@@ -287,12 +287,15 @@ def test_modes_of_torch_that_an_exception_left_set_are_as_before() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Seems like `optimizer.step")
-@pytest.mark.parametrize("kind", [interrupts.count_timeouts, interrupts.count_interrupts])
-def test_nothing_is_changed_by_an_exception_at_a_random_moment(kind: Any) -> None:
-    counts = kind(200)
-    assert counts["raised"] > 100
-    assert set(counts) <= {"raised", "not raised"}
+def test_nothing_is_changed_by_an_exception_at_a_random_moment() -> None:
+    """In a process of its own: at a random moment coverage or pytest may hold a lock."""
+    command = [sys.executable, "-m", "tests.benchmarks.interrupts", "--count", "200"]
+    table = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=240)
+    rows = [line.split(" | ")[1:] for line in table.stdout.splitlines()[1:]]
+    assert len(rows) == 2  # one of exceptions from a handler, one of Ctrl-C
+    for raised, *changed in rows:
+        assert int(raised) > 100
+        assert not any(map(int, changed))
 
 
 def test_other_threads_restore_too() -> None:
