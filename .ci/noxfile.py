@@ -17,11 +17,6 @@ DIST = ROOT / ".nox/dist"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 nox.needs_version = ">=2026.10.20"  # knows `requires` and `parallel`
-# `core` with the oldest versions runs by name alone while some of its tests fail together there.
-nox.options.sessions = [
-    *("lint", "demo", "tests", "types", "baselines", "docs", "package"),
-    "core(versions='newest')",
-]
 nox.options.envdir = str(ROOT / ".nox")
 nox.options.reuse_venv = "yes"
 nox.options.parallel = 2  # sessions with environments of their own; those in `.venv` take turns
