@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lrfinder.suggestion._descent import Descent
-from lrfinder.suggestion._rule import Reading
+from lrfinder.suggestion._descent import Descent, Reading
 
 
 def midpoint(descent: Descent) -> Reading:

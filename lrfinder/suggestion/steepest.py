@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrfinder.suggestion._descent import Descent
-from lrfinder.suggestion._rule import Reading
+from lrfinder.suggestion._descent import Descent, Reading
 from lrfinder.suggestion._smoothing import gaussian_slope
 
 # Width of the slope's window as a share of the steps between 10 % and 90 % of the fall: wide
