@@ -78,8 +78,10 @@ class Coordinator:
             values = self._store.multi_get([self._key(rank) for rank in self._ranks])
             self._store.set(self._key("all"), json.dumps([json.loads(value) for value in values]))
         self._wait_for_all()
-        self.raise_failure()
-        gathered: list[Any] = json.loads(self._store.get(self._key("all")))
+        everything = self._store.get(self._key("all"))
+        if not everything:  # a rank has failed before all had come
+            self.raise_failure()
+        gathered: list[Any] = json.loads(everything)
         self._gathered += 1
         return gathered
 
