@@ -67,11 +67,8 @@ class Coordinator:
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all ranks, in their order, as soon as every rank has come here.
 
-        Args:
-            value: anything that JSON can hold.
-
-        Raises:
-            SweepError: if a rank has failed, is gone, or does not join before the timeout.
+        A value is anything that JSON can hold. Raises `SweepError` if a rank has failed, is gone,
+        or does not join before the timeout.
         """
         self._store.set(self._key(self._rank), json.dumps(value))
         if self._store.add(self._key("ranks here"), 1) == len(self._ranks):
