@@ -23,13 +23,7 @@ def positive(name: str, value: float, at_most: float = math.inf) -> float:
 
 
 def relative_floor(name: str, lowest: float, lrs: Sequence[float]) -> float:
-    """Return a floor as a fraction of the largest rate; raise if it is not in [0, largest rate].
-
-    Args:
-        name: the argument, for the message.
-        lowest: floor of the largest group.
-        lrs: rate of each group, >= 0.
-    """
+    """Return a floor as a fraction of the largest rate; raise if it is not in [0, largest rate]."""
     largest = max(lrs)
     if 0 <= lowest <= largest:
         return lowest / largest
@@ -39,16 +33,10 @@ def relative_floor(name: str, lowest: float, lrs: Sequence[float]) -> float:
 
 
 def group_rates(optimizer: Optimizer, lr: Suggestion | float, number: str = "lr") -> list[float]:
-    """Return one rate per parameter group.
+    """Return one rate per parameter group, the largest of them `lr`.
 
-    Args:
-        optimizer: if `lr` is a number, its current rates give the ratios of the groups.
-        lr: a suggestion, or the rate of the largest group, > 0.
-        number: attribute of the suggestion to take, and name of the argument, for the message.
-
-    Raises:
-        InvalidInputError: if a rate is not > 0, if the suggestion is for another number of groups,
-            or if all current rates are 0, so that there are no ratios to keep.
+    The ratios are those of the suggestion, of which the attribute `number` is taken, or else of the
+    optimizer's current rates.
     """
     groups = len(optimizer.param_groups)
     if isinstance(lr, Suggestion):
