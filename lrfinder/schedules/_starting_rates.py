@@ -56,15 +56,6 @@ def group_rates(optimizer: Optimizer, lr: Suggestion | float, number: str = "lr"
     return [largest * ratio for ratio in group_ratios(current)]
 
 
-def set_starting_rates(optimizer: Optimizer, lrs: Sequence[float]) -> None:
-    """Set the rates that the next scheduler starts from, one per parameter group."""
-    set_learning_rates(optimizer, lrs)
-    for group, lr in zip(optimizer.param_groups, lrs, strict=True):
-        # torch would start from the `initial_lr` of an earlier scheduler. A float never shares
-        # memory with a Tensor rate that is filled in place.
-        group["initial_lr"] = lr
-
-
 @contextmanager
 def starting_at(optimizer: Optimizer, lrs: Sequence[float]) -> Iterator[None]:
     """Set the rates that a scheduler built in the block starts from; undo all if the block raises.
@@ -76,7 +67,11 @@ def starting_at(optimizer: Optimizer, lrs: Sequence[float]) -> Iterator[None]:
     groups = [dict(group) for group in optimizer.param_groups]
     before = learning_rates(optimizer)
     try:
-        set_starting_rates(optimizer, lrs)
+        set_learning_rates(optimizer, lrs)
+        for group, lr in zip(optimizer.param_groups, lrs, strict=True):
+            # torch would start from the `initial_lr` of an earlier scheduler. A float never shares
+            # memory with a Tensor rate that is filled in place.
+            group["initial_lr"] = lr
         yield
     except BaseException:
         vars(optimizer).clear()
