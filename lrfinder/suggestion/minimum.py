@@ -17,8 +17,5 @@ def minimum(descent: Descent) -> Reading:
         of it from below.
     """
     lr = descent.minimum_lr / _MARGIN
-    return Reading(
-        lr=lr,
-        max_lr=descent.peak_lr(lr),
-        why=f"it is a quarter of {descent.minimum_lr:.1e}, where the loss is lowest",
-    )
+    why = f"it is a quarter of {descent.minimum_lr:.1e}, where the loss is lowest"
+    return Reading(lr, descent.peak_lr(lr), why)
