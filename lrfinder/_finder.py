@@ -27,20 +27,8 @@ from lrfinder._sweep.checks import (
     check_model_and_optimizer,
     check_preserve,
 )
-from lrfinder._sweep.communicator import (
-    Communicator,
-    OnStep,
-    communicator_for,
-    report_errors,
-)
-from lrfinder._sweep.grid import (
-    Bound,
-    Grid,
-    StepMode,
-    check_num_iter,
-    constant_grid,
-    group_grid,
-)
+from lrfinder._sweep.communicator import Communicator, OnStep, communicator_for, report_errors
+from lrfinder._sweep.grid import Bound, Grid, StepMode, check_num_iter, constant_grid, group_grid
 from lrfinder._sweep.loop import Record, SweepRunner
 from lrfinder._sweep.loss import Autocast, Criterion, LossFunction, TrainingStep
 from lrfinder._sweep.open_range import LRRange, resolve_range, sweep_from_flat

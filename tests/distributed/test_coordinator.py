@@ -1,5 +1,6 @@
 """The messages and heartbeats of ranks, each rank in a thread of this process."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -36,6 +37,19 @@ def test_every_rank_gets_the_values_of_all_once_all_have_come():
     # The next values are kept apart from these.
     gathers = [partial(coordinator.gather, None) for coordinator in three]
     assert at_once(gathers) == [[None] * 3] * 3
+
+
+def test_a_rank_that_fails_once_all_have_come_takes_no_value_from_the_others(monkeypatch):
+    first, second = coordinators(2)
+    has_failed, wait_for_all = threading.Event(), second._wait_for_all
+
+    def gather_and_fail():
+        first.gather(1)
+        first.report_failure(ValueError("differs"))
+        has_failed.set()
+
+    monkeypatch.setattr(second, "_wait_for_all", lambda: (has_failed.wait(10), wait_for_all()))
+    assert at_once([gather_and_fail, partial(second.gather, 2)])[1] == [1, 2]
 
 
 def test_a_failure_reaches_ranks_that_wait_and_ranks_that_come_later():
