@@ -20,6 +20,7 @@ class Status(NamedTuple):
         out_of_data: there are no batches for the step after the next one.
         failed: something went wrong outside the step, in a loader or a callback.
         asked_to_stop: the callback returned a true value.
+        new_metrics: there are metrics that no step before this one had; they are not in the vector.
         skipped: the gradient scaler skipped this step.
         non_finite: the loss was infinite or NaN.
     """
@@ -27,6 +28,7 @@ class Status(NamedTuple):
     out_of_data: float = 0
     failed: float = 0
     asked_to_stop: float = 0
+    new_metrics: float = 0
     skipped: float = 0
     non_finite: float = 0
 
@@ -48,7 +50,7 @@ def pack(
         device: where the loss is.
 
     Returns:
-        float64, shape `(2 * columns + 5,)`.
+        float64, shape `(2 * columns + 6,)`.
     """
     status = status._replace(skipped=not scalars)
     padding = [0.0] * (columns - len(scalars))
@@ -67,12 +69,12 @@ def pack(
     return vector
 
 
-def unpack(sums: Sequence[float], columns: int) -> tuple[list[float], Status]:
+def unpack(sums: Sequence[float]) -> tuple[list[float], Status]:
     """Return the weighted means in a sum of vectors, and how many ranks report what.
 
     Args:
-        sums: the sum of what `pack` returned on each rank.
-        columns: as for `pack`; a column without samples has no mean.
+        sums: the sum of what `pack` returned on each rank; a column without samples has no mean.
     """
+    columns = (len(sums) - len(Status._fields)) // 2
     pairs = zip(sums[:columns], sums[columns : 2 * columns], strict=True)
     return [total / weight for total, weight in pairs if weight], Status(*sums[2 * columns :])
