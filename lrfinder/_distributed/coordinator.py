@@ -72,6 +72,7 @@ class Coordinator:
         """
         self._store.set(self._key(self._rank), json.dumps(value))
         if self._store.add(self._key("ranks here"), 1) == len(self._ranks):
+            self.raise_failure()
             values = self._store.multi_get([self._key(rank) for rank in self._ranks])
             self._store.set(self._key("all"), json.dumps([json.loads(value) for value in values]))
         self._wait_for_all()

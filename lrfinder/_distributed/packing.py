@@ -20,6 +20,7 @@ class Status(NamedTuple):
         out_of_data: there are no batches for the step after the next one.
         failed: something went wrong outside the step, in a loader or a callback.
         asked_to_stop: the callback returned a true value.
+        new_metrics: there are metrics that no step before this one had; they are not in the vector.
         skipped: the gradient scaler skipped this step.
         non_finite: the loss was infinite or NaN.
     """
@@ -27,6 +28,7 @@ class Status(NamedTuple):
     out_of_data: float = 0
     failed: float = 0
     asked_to_stop: float = 0
+    new_metrics: float = 0
     skipped: float = 0
     non_finite: float = 0
 
@@ -64,7 +66,8 @@ def pack(
     return vector
 
 
-def unpack(sums: Sequence[float], columns: int) -> tuple[list[float], Status]:
+def unpack(sums: Sequence[float]) -> tuple[list[float], Status]:
     """Return the mean of each column that has samples, and how many ranks report what."""
+    columns = (len(sums) - len(Status._fields)) // 2
     pairs = zip(sums[:columns], sums[columns : 2 * columns], strict=True)
     return [total / weight for total, weight in pairs if weight], Status(*sums[2 * columns :])
