@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 import numpy as np
@@ -117,7 +116,7 @@ def _(mapping: dict, state: CapturedState) -> Iterable[Any]:  # type: ignore[typ
 @capture.register(list)
 @capture.register(deque)
 def _(items: list[Any] | deque[Any], state: CapturedState) -> Iterable[Any]:
-    state.structure.append(_containers.capture_sequence(items))
+    state.structure.append(_containers.capture_items(items))
     return items
 
 
@@ -128,21 +127,21 @@ def _(items: tuple, state: CapturedState) -> Iterable[Any]:  # type: ignore[type
 
 @capture.register
 def _(items: set, state: CapturedState) -> Iterable[Any]:  # type: ignore[type-arg]
-    state.structure.append(_containers.capture_set(items))
+    state.structure.append(_containers.capture_items(items))
     return ()
 
 
 @capture.register
 def _(array: np.ndarray, state: CapturedState) -> Iterable[Any]:
-    state.structure.append(_containers.capture_array(array))
+    if array.flags.writeable:
+        state.structure.append(partial(np.copyto, array, array.copy()))
     return ()
 
 
-@capture.register(torch.Generator)
-@capture.register(random.Random)
-@capture.register(np.random.Generator)
-@capture.register(np.random.BitGenerator)
-@capture.register(np.random.RandomState)
-def _(generator: Any, state: CapturedState) -> Iterable[Any]:
+def _capture_generator(generator: Any, state: CapturedState) -> Iterable[Any]:
     state.generators.append(_rng.capture_generator(generator))
     return ()
+
+
+for _class in _rng.GENERATORS:
+    capture.register(_class, _capture_generator)

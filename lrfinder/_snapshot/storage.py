@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
-from torch import Tensor
 
 from lrfinder._errors import InvalidInputError, SnapshotError
 from lrfinder._snapshot.containers import Restore
@@ -122,17 +121,14 @@ class DiskStorage:
         start = self._file.seek(0, os.SEEK_END)
         with _explained(f"the snapshot could not be written to '{self._directory}'"):
             for piece in region.bytes().split(_CHUNK):
-                self._write(piece)
+                content = self._staged[: len(piece)].copy_(piece).numpy().data
+                while content:
+                    content = content[self._file.write(content) :]
         return lambda: self._read_into(region, start)
 
     def close(self) -> None:
         """Free the copies."""
         self._file.close()
-
-    def _write(self, piece: Tensor) -> None:
-        content = self._staged[: len(piece)].copy_(piece).numpy().data
-        while content:
-            content = content[self._file.write(content) :]
 
     def _read_into(self, region: Region, start: int) -> None:
         self._file.seek(start)

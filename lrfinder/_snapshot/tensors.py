@@ -6,7 +6,7 @@ quantized), and memory that several tensors share is copied once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -90,7 +90,9 @@ def capture_flags(tensor: Tensor) -> Restore:
         if tensor.grad is not grad:
             tensor.grad = grad
         for name, before in hooks.items():
-            _restore_hooks(getattr(tensor, name, None), before)
+            if (now := getattr(tensor, name, None)) is not None:
+                now.clear()
+                now.update(before)
         if not tensor.is_inference():
             # Autograd does not see how the values are written: tell it.
             torch.autograd.graph.increment_version(tensor)
@@ -112,21 +114,13 @@ def capture_values(tensor: Tensor) -> Restore:
     return restore
 
 
-def _restore_hooks(
-    hooks: dict[int, Callable[..., object]] | None, before: dict[int, Callable[..., object]]
-) -> None:
-    if hooks is not None:
-        hooks.clear()
-        hooks.update(before)
-
-
 def _same_memory(one: Tensor, other: Tensor) -> bool:
     """Return whether two tensors are surely views of the same values."""
-    if one.layout != torch.strided or one.layout != other.layout or one.dtype != other.dtype:
-        return False
-    if one.shape != other.shape or one.stride() != other.stride() or one.device != other.device:
-        return False
-    return one.data_ptr() == other.data_ptr()
+    return (
+        one.layout == other.layout == torch.strided
+        and (one.dtype, one.device, one.shape) == (other.dtype, other.device, other.shape)
+        and (one.stride(), one.data_ptr()) == (other.stride(), other.data_ptr())
+    )
 
 
 def _extent(tensor: Tensor) -> int:
@@ -138,9 +132,7 @@ def _extent(tensor: Tensor) -> int:
 
 def _written_once(tensor: Tensor) -> Tensor:
     """Return a view without the dimensions along which an expanded tensor repeats itself."""
-    if tensor.layout != torch.strided or 0 not in tensor.stride():
-        return tensor
-    for dim, stride in enumerate(tensor.stride()):
+    for dim, stride in enumerate(tensor.stride() if tensor.layout == torch.strided else ()):
         if stride == 0:
             tensor = tensor.narrow(dim, 0, 1)
     return tensor
