@@ -89,17 +89,12 @@ def _cut(batch: Any, count: int) -> Any:
     return _map_parts(lambda part: _cut(part, count), batch)
 
 
-def _parts(batch: Any) -> Iterator[Any]:
-    if isinstance(batch, Mapping):
-        return iter(batch.values())
-    return iter(batch) if isinstance(batch, (list, tuple)) else iter(())
-
-
 def _leaves(batch: Any) -> Iterator[Any]:
-    if not isinstance(batch, (Mapping, list, tuple)):
+    if isinstance(batch, (Mapping, list, tuple)):
+        for part in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _leaves(part)
+    else:
         yield batch
-    for part in _parts(batch):
-        yield from _leaves(part)
 
 
 def _map_parts(function: Callable[[Any], Any], batch: Any) -> Any:

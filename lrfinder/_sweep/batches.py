@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 
 from lrfinder._errors import InvalidInputError, OutOfDataError
 
+_END = object()
+
 
 class Batches:
     """An endless iterator over a loader, which is iterated again whenever it ends.
@@ -33,21 +35,14 @@ class Batches:
         return self
 
     def __next__(self) -> Any:
-        try:
-            batch = next(self._iterator)
-        except StopIteration:
-            batch = self._restart()
+        batch = next(self._iterator, _END)
+        if batch is _END and self._begun:
+            self._iterator = iter(self._loader)
+            batch = next(self._iterator, _END)
+        if batch is _END:
+            raise OutOfDataError if self._begun else _empty()
         self._begun = True
         return batch
-
-    def _restart(self) -> Any:
-        if not self._begun:
-            raise _empty() from None
-        self._iterator = iter(self._loader)
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            raise OutOfDataError from None
 
     def close(self) -> None:
         """End the worker processes of a loader, even if a traceback still refers to it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from types import TracebackType
 from typing import Any
 
 # Seconds between two refreshes, so that the bar costs almost nothing.
@@ -27,28 +26,22 @@ class Progress:
         self._latest: tuple[float, float] | None = None
         self._next = 0.0
         if shown:
-            self._bar = _bar_class()(total=total, desc=label, unit="step", dynamic_ncols=True)
+            with warnings.catch_warnings():
+                # In a notebook without ipywidgets the bar of the terminal serves as well.
+                warnings.simplefilter("ignore")
+                from tqdm.auto import tqdm
+            self._bar = tqdm(total=total, desc=label, unit="step", dynamic_ncols=True)
 
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._report()
             self._bar.close()
 
     def update(self, lr: float, loss: float) -> None:
-        """Count one more step.
-
-        Args:
-            lr: learning rate of the step.
-            loss: its loss.
-        """
+        """Count one more step, at this learning rate and with this loss."""
         self._done += 1
         self._latest = lr, loss
         if self._bar is not None and (now := time.perf_counter()) >= self._next:
@@ -66,11 +59,3 @@ class Progress:
             self._bar.set_postfix_str(f"lr={lr:.2e}, loss={loss:.4g}", refresh=False)
         self._bar.update(self._done - self._reported)
         self._reported = self._done
-
-
-def _bar_class() -> Any:
-    with warnings.catch_warnings():
-        # In a notebook without ipywidgets the bar of the terminal serves as well.
-        warnings.simplefilter("ignore")
-        from tqdm.auto import tqdm
-    return tqdm

@@ -14,51 +14,42 @@ Transfer = Callable[[Sequence[Scalar]], tuple[Tensor, Any]]
 
 
 class Reader(Protocol):
-    """Takes the scalars of each step; returns those of this and earlier steps in order."""
+    """Takes the scalars of each step; returns those of this and earlier steps in order.
 
-    def push(self, scalars: Sequence[Scalar], sizes: Sequence[int | None]) -> list[list[float]]:
-        """Take the scalars of one step; return those of every step that has arrived since.
-
-        Args:
-            scalars: scalar tensors or numbers.
-            sizes: number of samples that each was computed from; None if that is not known.
-        """
-
-    def skip(self) -> list[list[float]]:
-        """Take a step that the scaler skipped, which has none; return what has arrived since."""
-
-    def drain(self) -> list[list[float]]:
-        """Wait for the rest and return it."""
-
-    def salvage(self) -> list[list[float]]:
-        """Return what can still be read after a step has failed."""
-
-
-class ImmediateReader:
-    """Reads at once, for values that are already on the host."""
+    What is written here reads at once.
+    """
 
     def push(
         self,
         scalars: Sequence[Scalar],
         sizes: Sequence[int | None],  # noqa: ARG002 - the scalars of one process need no weights
     ) -> list[list[float]]:
-        """Take the scalars of one step and return them."""
+        """Take the scalars of one step; return those of every step that has arrived since.
+
+        Args:
+            scalars: scalar tensors or numbers.
+            sizes: number of samples that each was computed from; None if that is not known.
+        """
         return [list(map(float, scalars))]
 
     def skip(self) -> list[list[float]]:
-        """Return nothing: there is nothing to read."""
+        """Take a step that the scaler skipped, which has none; return what has arrived since."""
         return []
 
     def drain(self) -> list[list[float]]:
-        """Return nothing: everything has been read."""
+        """Wait for the rest and return it."""
         return []
 
     def salvage(self) -> list[list[float]]:
-        """Return nothing: everything has been read."""
-        return []
+        """Return what can still be read after a step has failed."""
+        return self.drain()
 
 
-class DelayedReader:
+class ImmediateReader(Reader):
+    """Reads at once, for values that are already on the host."""
+
+
+class DelayedReader(Reader):
     """Reads a few steps late, when a copy in the background has arrived.
 
     Args:
@@ -73,7 +64,7 @@ class DelayedReader:
     def push(
         self,
         scalars: Sequence[Scalar],
-        sizes: Sequence[int | None],  # noqa: ARG002 - the scalars of one process need no weights
+        sizes: Sequence[int | None],  # noqa: ARG002 - as above
     ) -> list[list[float]]:
         """Take the scalars of one step; return those of every step that has arrived since."""
         self._under_way.append(self._transfer(scalars))
@@ -81,10 +72,6 @@ class DelayedReader:
         while self._under_way and self._under_way[0][1].query():
             arrived.append(self._under_way.popleft()[0].tolist())
         return arrived
-
-    def skip(self) -> list[list[float]]:
-        """Return nothing: the copies under way are read later."""
-        return []
 
     def drain(self) -> list[list[float]]:
         """Wait for the rest and return it."""
@@ -95,17 +82,9 @@ class DelayedReader:
             arrived.append(host.tolist())
         return arrived
 
-    def salvage(self) -> list[list[float]]:
-        """Wait for the steps before the failed one and return them."""
-        return self.drain()
-
 
 def reader_for(device: torch.device) -> Reader:
-    """Return the reader that does not make the host wait for `device`.
-
-    Args:
-        device: where the losses are.
-    """
+    """Return the reader that does not make the host wait for `device`."""
     if device.type in ("cuda", "xpu"):
         return DelayedReader(_pinned_transfer(device))
     return ImmediateReader()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,17 +21,15 @@ def average(records: Sequence[Record]) -> Record:
     shortest = min(records, key=lambda record: len(record.losses))
     if len(records) == 1:
         return shortest
-    return Record(
+    return replace(
+        shortest,
         losses=_mean([record.losses for record in records]),
-        val_steps=shortest.val_steps,
         val_losses=_mean([record.val_losses for record in records]),
         metrics={
             name: _mean([record.metrics[name] for record in records])
             for name in shortest.metrics
             if all(name in record.metrics for record in records)
         },
-        stop_reason=shortest.stop_reason,
-        batch_size=shortest.batch_size,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +47,6 @@ def ema(values: Sequence[float] | Array, smooth_f: float) -> list[float]:
         >>> ema([1.0, 0.0, 0.0], 0.5)
         [1.0, 0.5, 0.25]
     """
-    averages: list[float] = []
-    average: float | None = None
-    for value in values:
-        average = ema_step(average, float(value), smooth_f)
-        averages.append(average)
-    return averages
+    return list(
+        accumulate(map(float, values), lambda average, value: ema_step(average, value, smooth_f))
+    )
