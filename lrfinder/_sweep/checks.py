@@ -103,10 +103,12 @@ def check_clip_grad(clip_grad: Any) -> None:
     )
 
 
-def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
+def check_count(name: str, value: Any, *, at_least: int = 1, advice: str = "") -> None:
     """Raise `InvalidInputError` if a value is not a whole number or too small."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise InvalidInputError(f"{name} must be a whole number >= {at_least}, got {value!r}")
+        raise InvalidInputError(
+            f"{name} must be a whole number >= {at_least}, got {value!r}{advice}"
+        )
 
 
 def answer_keywords(**answers: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:

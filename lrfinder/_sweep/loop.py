@@ -100,14 +100,6 @@ class SweepRunner:
         with closing(Batches(self.loader, self.cached_batches)) as batches:
             return _Sweep(self, batches, grid, stop, validation, on_step).run()
 
-    def restart(self, *, new_order: bool = False) -> None:
-        """Restore the state.
-
-        Args:
-            new_order: let the next sweep draw another order of the data.
-        """
-        self.snapshot.restore(rng=not new_order)
-
 
 class _Sweep:
     """One pass through a learning-rate grid."""
@@ -144,7 +136,12 @@ class _Sweep:
         Raises:
             InvalidInputError: if the optimizer never stepped, or not at the rates of the grid.
         """
-        self._batches = self._communicator.begin_sweep(self._batches, self._description())
+        validation = self._validation.description if self._validation is not None else "none"
+        description = (
+            f"{len(self._lrs)} steps from lr={self._lrs[0]:g} to {self._lrs[-1]:g}, "
+            f"validation: {validation}"
+        )
+        self._batches = self._communicator.begin_sweep(self._batches, description)
         reason = None
         for lrs in self._group_lrs:
             reason = self._step_at(lrs)
@@ -162,13 +159,6 @@ class _Sweep:
         self._record.stop_reason = reason or StopReason.COMPLETED
         self._communicator.end_sweep()
         return self._record
-
-    def _description(self) -> str:
-        validation = self._validation.description if self._validation is not None else "none"
-        return (
-            f"{len(self._lrs)} steps from lr={self._lrs[0]:g} to {self._lrs[-1]:g}, "
-            f"validation: {validation}"
-        )
 
     def _step_at(self, lrs: Sequence[float]) -> StopReason | None:
         """Take one optimizer step at the given rates, again while the scaler skips it."""
@@ -193,13 +183,11 @@ class _Sweep:
 
     def _check(self, output: StepOutput, lrs: Sequence[float]) -> None:
         """Raise if the optimizer did not use the rates that were set."""
-        used = output.lrs
-        self._has_stepped |= used is None or len(used) > 0
+        self._has_stepped |= output.lrs != []
         is_due = self._taken < _FIRST_CHECKS or self._taken % _CHECK_EVERY == 0
         self._taken += 1
-        if is_due and used is None:
-            check_learning_rates(learning_rates(self._optimizer), lrs)
-        elif is_due and used:
+        if is_due:
+            used = learning_rates(self._optimizer) if output.lrs is None else output.lrs
             check_learning_rates(used, lrs)
 
     def _push(self, output: StepOutput) -> list[list[float]]:
