@@ -19,7 +19,6 @@ from lrfinder._snapshot.rng import GENERATORS
 # How far and how much is searched: a loader has a few dozen objects, a data set may have millions.
 _DEPTH = 12
 _MOST_OBJECTS = 10_000
-_MISSING = object()
 
 
 def search(root: Any) -> Iterator[Any]:
@@ -45,14 +44,12 @@ def capture_generator_attributes(holder: dict[str, Any]) -> Restore:
     before = dict(holder)
 
     def restore() -> None:
-        for name in (*before, *(holder.keys() - before)):
-            old, new = before.get(name, _MISSING), holder.get(name, _MISSING)
-            if old is new or not (isinstance(old, GENERATORS) or isinstance(new, GENERATORS)):
-                continue
-            if old is _MISSING:
-                del holder[name]
-            else:
+        for name, old in before.items():
+            if isinstance(old, GENERATORS) or isinstance(holder.get(name), GENERATORS):
                 holder[name] = old
+        for name in holder.keys() - before:
+            if isinstance(holder[name], GENERATORS):
+                del holder[name]
 
     return restore
 

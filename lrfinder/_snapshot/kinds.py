@@ -47,9 +47,7 @@ class CapturedState:
 def capture(thing: Any, state: CapturedState) -> Iterable[Any]:  # noqa: ARG001 - for other kinds
     """Add what is needed to restore `thing` to `state`; return the objects it refers to.
 
-    Args:
-        thing: any object; nothing is captured of a kind that is not known.
-        state: is added to.
+    Nothing is captured of a kind that is not known.
 
     Raises:
         InvalidInputError: if a parameter has no values yet.

@@ -113,7 +113,6 @@ class Snapshot:
             return self
         except BaseException:
             self.close()
-            self._signals.uninstall()
             raise
 
     def __exit__(self, *_: object) -> None:
@@ -121,14 +120,14 @@ class Snapshot:
             self.restore()
         finally:
             self.close()
-            self._signals.uninstall()
 
     def close(self) -> None:
-        """Free the copies, also if a traceback still holds this object."""
+        """Free the copies, also if a traceback still holds this object, and let signals through."""
         self._seen.clear()
         self._functions.clear()
         self._state = CapturedState()
         self._storage.close()
+        self._signals.uninstall()
 
     def restore(self, *, rng: bool = True) -> None:
         """Restore everything in place; may be called again.
@@ -154,11 +153,9 @@ class Snapshot:
     def warn_of_uncaptured(self, **functions: Any) -> None:
         """Warn of objects with state that functions use and that will not be restored.
 
-        The hooks of the captured objects are looked at as well.
-
         Args:
-            **functions: callables by the name of the argument that they were passed as; None is
-                skipped.
+            **functions: callables, or None, by the name of the argument that they were passed as.
+                The hooks of the captured objects are looked at as well.
         """
         used_by = {argument: [function] for argument, function in functions.items()}
         used_by["a hook"] = list(self._functions.values())

@@ -54,11 +54,7 @@ def is_dense(tensor: Tensor) -> bool:
 
 
 def regions(tensors: Iterable[Tensor]) -> Iterator[Region]:
-    """Return the memory of dense tensors, every byte once.
-
-    Args:
-        tensors: of any shape, not empty; they may overlap, as tied weights and views do.
-    """
+    """Return the memory of dense tensors, every byte once: tied weights and views overlap."""
     storages: dict[tuple[torch.device, int], torch.UntypedStorage] = {}
     spans: dict[tuple[torch.device, int], list[tuple[int, int]]] = {}
     for tensor in tensors:
@@ -132,7 +128,8 @@ def _extent(tensor: Tensor) -> int:
 
 def _written_once(tensor: Tensor) -> Tensor:
     """Return a view without the dimensions along which an expanded tensor repeats itself."""
-    for dim, stride in enumerate(tensor.stride() if tensor.layout == torch.strided else ()):
+    strides = tensor.stride() if tensor.layout == torch.strided else ()
+    for dim, stride in enumerate(strides):
         if stride == 0:
             tensor = tensor.narrow(dim, 0, 1)
     return tensor
