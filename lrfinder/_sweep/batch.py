@@ -11,12 +11,7 @@ from torch import Tensor
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """Move every tensor of a nested batch, and every object that has `.to`, to a device.
-
-    Args:
-        batch: tensors in dicts, lists, tuples or named tuples, nested to any depth.
-        device: where to move them.
-    """
+    """Move the tensors in nested dicts, lists and tuples, and objects with `.to`, to a device."""
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=device.type == "cuda")
     if type(batch) is list or type(batch) is tuple:
@@ -71,12 +66,7 @@ def batch_weights(batches: Sequence[Any]) -> list[float]:
 
 
 def head(batch: Any, count: int) -> Any:
-    """Return the first samples of a batch, or all of it if they cannot be separated.
-
-    Args:
-        batch: is cut if it consists of tensors of the same length only.
-        count: the most samples to keep, >= 1.
-    """
+    """Return the first `count` samples, or all if not every part is a tensor of the same length."""
     leaves = list(_leaves(batch))
     if not all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves):
         return batch

@@ -14,7 +14,7 @@ from lrfinder._errors import InvalidInputError, OutOfDataError
 _END = object()
 
 
-class Batches:
+class Batches(Iterator[Any]):
     """An endless iterator over a loader, which is iterated again whenever it ends.
 
     Args:
@@ -30,9 +30,6 @@ class Batches:
         self._loader = _own_workers(loader) if cached is None else take(loader, cached)
         self._iterator = iter(self._loader)
         self._begun = False
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
 
     def __next__(self) -> Any:
         batch = next(self._iterator, _END)
@@ -51,11 +48,7 @@ class Batches:
 
 
 def take(loader: Iterable[Any], count: int) -> list[Any]:
-    """Return the first batches of a loader, and end its worker processes.
-
-    Args:
-        loader: any iterable of batches.
-        count: number of batches, >= 1; fewer are returned if the loader ends before.
+    """Return the first `count` batches of a loader, or all it has, and end its worker processes.
 
     Raises:
         InvalidInputError: if the loader has none.
@@ -93,6 +86,4 @@ def _own_workers(loader: Iterable[Any]) -> Iterable[Any]:
 
 
 def _end_workers(iterator: Iterator[Any]) -> None:
-    shutdown = getattr(iterator, "_shutdown_workers", None)
-    if shutdown is not None:
-        shutdown()
+    getattr(iterator, "_shutdown_workers", lambda: None)()

@@ -19,12 +19,7 @@ _T = TypeVar("_T")
 
 
 def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
-    """Raise if a model cannot be trained, or the optimizer belongs to another model.
-
-    Raises:
-        InvalidInputError: if the model has no trainable parameter, if a lazy module has not seen
-            a batch yet, or if the optimizer holds none of the model's parameters.
-    """
+    """Raise `InvalidInputError` if a model cannot be trained, or not by this optimizer."""
     if not isinstance(model, nn.Module) or not hasattr(optimizer, "param_groups"):
         raise InvalidInputError(
             "LRFinder takes a torch.nn.Module and a torch.optim.Optimizer, in this order, got "
@@ -112,11 +107,7 @@ def check_count(name: str, value: Any, *, at_least: int = 1, advice: str = "") -
 
 
 def answer_keywords(**answers: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Return a decorator that answers keywords of torch-lr-finder which are named otherwise here.
-
-    Args:
-        **answers: what to write instead, by keyword.
-    """
+    """Return a decorator that says what to write instead of keywords of torch-lr-finder."""
 
     def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
         @functools.wraps(function)

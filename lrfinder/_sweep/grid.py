@@ -72,12 +72,7 @@ def group_grid(
 
 
 def constant_grid(lrs: Sequence[float], steps: int) -> Grid:
-    """Return the same rates for every step.
-
-    Args:
-        lrs: one rate per parameter group, >= 0.
-        steps: number of steps, >= 1.
-    """
+    """Return the same rates, one for each parameter group, for every step."""
     return Grid(np.full(steps, max(lrs)), np.tile(np.asarray(lrs), (steps, 1)))
 
 

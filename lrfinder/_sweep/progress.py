@@ -22,7 +22,7 @@ class Progress:
     def __init__(self, total: int, label: str = "range test", *, shown: bool = True) -> None:
         self.shown = shown
         self._bar: Any = None
-        self._done = self._reported = 0
+        self._done = 0
         self._latest: tuple[float, float] | None = None
         self._next = 0.0
         if shown:
@@ -57,5 +57,4 @@ class Progress:
         if self._latest is not None:
             lr, loss = self._latest
             self._bar.set_postfix_str(f"lr={lr:.2e}, loss={loss:.4g}", refresh=False)
-        self._bar.update(self._done - self._reported)
-        self._reported = self._done
+        self._bar.update(self._done - self._bar.n)

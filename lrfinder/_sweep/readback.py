@@ -75,11 +75,10 @@ class DelayedReader(Reader):
 
     def drain(self) -> list[list[float]]:
         """Wait for the rest and return it."""
-        arrived = []
-        while self._under_way:
-            host, event = self._under_way.popleft()
+        for _, event in self._under_way:
             event.synchronize()
-            arrived.append(host.tolist())
+        arrived = [host.tolist() for host, _ in self._under_way]
+        self._under_way.clear()
         return arrived
 
 

@@ -11,12 +11,9 @@ from lrfinder._sweep.loop import Record
 
 
 def average(records: Sequence[Record]) -> Record:
-    """Return the mean of several records over the steps that all of them have.
+    """Return the mean of one or more records over the steps that all of them have.
 
     The shortest sweep diverged first, so its stop reason is that of the mean.
-
-    Args:
-        records: one for each sweep, at least one.
     """
     shortest = min(records, key=lambda record: len(record.losses))
     if len(records) == 1:

@@ -24,12 +24,9 @@ def check_smooth_f(smooth_f: float) -> None:
 
 
 def ema_step(previous: float | None, value: float, smooth_f: float) -> float:
-    """Return the exponential moving average after one more value.
+    """Return the exponential moving average after one more value, which has the weight `smooth_f`.
 
-    Args:
-        previous: the average so far; None before the first value.
-        value: the new value.
-        smooth_f: weight of the new value, in [0, 1); 0 turns smoothing off.
+    `previous` is None before the first value; a weight of 0 turns smoothing off.
     """
     if previous is None or smooth_f == 0:
         return value

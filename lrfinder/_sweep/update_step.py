@@ -80,10 +80,9 @@ _users = 0
 
 @contextmanager
 def restores(optimizers: Iterable[Any]) -> Iterator[None]:
-    """Let update steps of this thread step these of some objects: they are restored afterwards."""
+    """Let update steps of this thread step these optimizers; other objects are ignored."""
     before = _watch.restored
-    groups = [getattr(optimizer, "param_groups", None) for optimizer in optimizers]
-    _watch.restored = (*before, *(each for each in groups if each is not None))
+    _watch.restored = (*before, *(getattr(each, "param_groups", None) for each in optimizers))
     try:
         yield
     finally:
