@@ -19,6 +19,7 @@ from lrfinder._snapshot.rng import GENERATORS
 # How far and how much is searched: a loader has a few dozen objects, a data set may have millions.
 _DEPTH = 12
 _MOST_OBJECTS = 10_000
+_MISSING = object()
 
 
 def search(root: Any) -> Iterator[Any]:
@@ -44,12 +45,14 @@ def capture_generator_attributes(holder: dict[str, Any]) -> Restore:
     before = dict(holder)
 
     def restore() -> None:
-        for name, old in before.items():
-            if isinstance(old, GENERATORS) or isinstance(holder.get(name), GENERATORS):
-                holder[name] = old
-        for name in holder.keys() - before:
-            if isinstance(holder[name], GENERATORS):
+        for name in (*before, *(holder.keys() - before)):
+            old, new = before.get(name, _MISSING), holder.get(name, _MISSING)
+            if old is new:  # without a look at it: a deprecated object would warn
+                continue
+            if old is _MISSING and isinstance(new, GENERATORS):
                 del holder[name]
+            elif isinstance(old, GENERATORS) or isinstance(new, GENERATORS):
+                holder[name] = old
 
     return restore
 

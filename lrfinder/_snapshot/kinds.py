@@ -83,16 +83,9 @@ def _(tensor: Tensor, state: CapturedState) -> Iterable[Any]:
 @capture.register
 def _(module: torch.jit.ScriptModule, state: CapturedState) -> Iterable[Any]:
     # It keeps its parameters, buffers and flag out of its Python attributes.
-    content: list[tuple[nn.Module, str, Any]] = []
     for part in module.modules():
-        content.append((part, "training", part.training))
-        content += ((part, name, buffer) for name, buffer in part.named_buffers(recurse=False))
-
-    def restore() -> None:
-        for part, name, value in content:
-            setattr(part, name, value)
-
-    state.structure.append(restore)
+        values = {"training": part.training, **dict(part.named_buffers(recurse=False))}
+        state.structure.extend(partial(setattr, part, name, values[name]) for name in values)
     return (*module.parameters(), *module.buffers())
 
 

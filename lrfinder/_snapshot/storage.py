@@ -90,11 +90,8 @@ class DiskStorage:
     The system deletes such a file when it is closed. Nothing is left behind if the process is
     killed, and two processes never share a file.
 
-    Args:
-        directory: an existing, writable directory.
-
     Raises:
-        SnapshotError: if no file can be created there.
+        SnapshotError: if no file can be created in the directory.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -23,17 +23,12 @@ class Region(NamedTuple):
     Attributes:
         storage: owns the memory; held, so that it is not freed in the meantime.
         start: first byte.
-        end: the byte after the last one.
+        size: number of bytes.
     """
 
     storage: torch.UntypedStorage
     start: int
-    end: int
-
-    @property
-    def size(self) -> int:
-        """Number of bytes."""
-        return self.end - self.start
+    size: int
 
     def bytes(self) -> Tensor:
         """Return a view of the memory as bytes, shape `(size,)`."""
@@ -66,7 +61,7 @@ def regions(tensors: Iterable[Tensor]) -> Iterator[Region]:
         spans.setdefault(place, []).append((start, start + _extent(tensor) * tensor.element_size()))
     for place, storage in storages.items():
         for start, end in _merged(spans[place]):
-            yield Region(storage, start, end)
+            yield Region(storage, start, end - start)
 
 
 def capture_flags(tensor: Tensor) -> Restore:

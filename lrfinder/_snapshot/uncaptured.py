@@ -35,17 +35,11 @@ _Use = tuple[str, Any, frozenset[str]]
 
 
 def find_uncaptured(function: Any, is_captured: Callable[[Any], bool]) -> list[str]:
-    """Return the names of objects with state that a function uses and that will not be restored.
+    """Return the names of objects with state that a callable uses and that will not be restored.
 
-    The function is not called. What it uses is read off its code: closure, defaults, the globals
-    and attributes that it names, and the same of the user's functions that it calls.
-
-    Args:
-        function: any callable: a function, a method, a `functools.partial`, an object.
-        is_captured: whether an object will be restored.
-
-    Returns:
-        Such as `["ema (AveragedModel)", "self.metric (MeanMetric)"]`.
+    Such as `["ema (AveragedModel)", "self.metric (MeanMetric)"]`. The function is not called. What
+    it uses is read off its code: closure, defaults, the globals and attributes that it names, and
+    the same of the user's functions that it calls.
     """
     found: dict[int, str] = {}
     seen: dict[tuple[int, frozenset[str]], Any] = {}

@@ -24,7 +24,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return _map_parts(lambda part: to_device(part, device), batch)
 
 
-def batch_size(batch: Any) -> int | None:  # noqa: PLR0911 - one for each kind of batch
+def batch_size(batch: Any) -> int | None:
     """Return the number of samples in a nested batch; None if the batch does not tell.
 
     It is the batch's own `num_graphs` or `batch_size`, if it has one. Otherwise it is the length of
@@ -49,11 +49,8 @@ def batch_size(batch: Any) -> int | None:  # noqa: PLR0911 - one for each kind o
         return batch[-1].shape[0]
     if isinstance(batch[0], Mapping) and all(isinstance(part, Mapping) for part in batch):
         return len(batch)
-    for part in reversed(batch):
-        size = batch_size(part)
-        if size is not None:
-            return size
-    return None
+    sizes = map(batch_size, reversed(batch))
+    return next((size for size in sizes if size is not None), None)
 
 
 def batch_weights(batches: Sequence[Any]) -> list[float]:

@@ -207,19 +207,19 @@ class _Sweep:
         self, output: StepOutput, scalars: list[Scalar], sizes: list[int | None]
     ) -> None:
         """Add the validation loss after a step, if it is due, and the metrics of the step."""
-        if self._validation is not None and self._is_validated(
-            len(self._record.losses) + self._pending
-        ):
-            scalars.append(self._communicator.report_failures(self._validation)())
-            sizes.append(self._validation.size)
+        if validation := self._validation_after(len(self._record.losses) + self._pending):
+            scalars.append(self._communicator.report_failures(validation)())
+            sizes.append(validation.size)
         if isinstance(self._communicator, SingleProcess):  # others exchange what the first step had
             for name in output.metrics:
                 self._record.metrics.setdefault(name, [math.nan] * len(self._record.losses))
         scalars += [output.metrics.get(name, math.nan) for name in self._record.metrics]
         sizes += [output.size] * len(self._record.metrics)
 
-    def _is_validated(self, step: int) -> bool:
-        return self._validation is not None and step % self._validation.every == 0
+    def _validation_after(self, step: int) -> Validation | None:
+        """Return the validation if it is due after a step."""
+        is_due = self._validation is not None and step % self._validation.every == 0
+        return self._validation if is_due else None
 
     def _begin(self, output: StepOutput) -> Reader:
         self._record.batch_size = self._communicator.total_batch_size(output.size)
@@ -250,7 +250,7 @@ class _Sweep:
 
     def _record_others(self, step: int, others: Sequence[float]) -> None:
         record, values = self._record, iter(others)
-        if self._is_validated(step):
+        if self._validation_after(step):
             record.val_steps.append(step)
             record.val_losses.append(next(values))
         for metric in record.metrics.values():

@@ -145,14 +145,10 @@ class LossFunction:
 
 
 def as_output(returned: Any, batch: Any) -> StepOutput:
-    """Split what a step returned into a scalar loss and further scalars.
-
-    Args:
-        returned: a scalar, or a dict or object that has one as `loss`.
-        batch: what it was computed from.
+    """Split what a step returned for a batch into a scalar loss and further scalars.
 
     Raises:
-        InvalidInputError: if there is no scalar loss in it.
+        InvalidInputError: if it is neither a scalar nor a dict or object that has one as `loss`.
     """
     if isinstance(returned, Tensor) and returned.dim() == 0:
         return StepOutput(returned, {}, batch_size(batch))

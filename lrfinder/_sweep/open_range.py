@@ -89,15 +89,8 @@ def sweep_from_flat(
 ) -> tuple[Grid, Record]:
     """Sweep a range, and again from a lower start if the curve does not begin flat.
 
-    This is known at the end of a sweep, so `on_step` is called for an accepted sweep only then.
-
-    Args:
-        runner: restores the state between two sweeps.
-        span: the range to begin with.
-        grid_of: returns the learning-rate grid of a range.
-        sweep: runs a sweep with a callback.
-        begins_flat: returns whether a sweep began flat.
-        on_step: called with each step of the sweep that is returned.
+    Whether it does is known at the end of a sweep, so `on_step` is called only then for each step
+    of an accepted one.
     """
     for _ in range(MOST_STARTS - 1):
         grid = grid_of(span)

@@ -66,15 +66,10 @@ def set_learning_rates(optimizer: Optimizer, lrs: Sequence[float]) -> None:
             rate.fill_(lr)
         else:
             group["lr"] = lr
-    if optimizer.param_groups is not groups:
-        _set_in_new_groups(optimizer, lrs)
-
-
-def _set_in_new_groups(optimizer: Any, lrs: Sequence[float]) -> None:
-    """Set the rates of an optimizer that may build its list of groups at each access."""
-    if callable(getattr(optimizer, "set_hyper", None)):  # fastai
-        optimizer.set_hyper("lr", list(lrs))
-    check_learning_rates(learning_rates(optimizer), lrs)
+    if optimizer.param_groups is not groups:  # it may build the list at each access
+        if callable(set_hyper := getattr(optimizer, "set_hyper", None)):  # fastai
+            set_hyper("lr", list(lrs))
+        check_learning_rates(learning_rates(optimizer), lrs)
 
 
 def check_learning_rates(used: Sequence[float], lrs: Sequence[float]) -> None:

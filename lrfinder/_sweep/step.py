@@ -122,12 +122,7 @@ class ClosureStep(GradientStep):
 
 
 class ScaledStep(GradientStep):
-    """The same with a gradient scaler, which may skip the step.
-
-    Args:
-        scaler: scales the loss before backward.
-        *arguments: as for `GradientStep`.
-    """
+    """The same with a gradient scaler, which may skip the step."""
 
     def __init__(self, scaler: torch.amp.GradScaler, *arguments: Any) -> None:
         super().__init__(*arguments)
