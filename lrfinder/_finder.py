@@ -259,7 +259,7 @@ class LRFinder:
                 first = sweep(grid, on_step)
             records = [first]
             for _ in range(repeats - 1):
-                runner.restart(new_order=True)
+                snapshot.restore(rng=False)  # the next sweep draws another order of the data
                 records.append(sweep(grid, on_step))
             self._result, self._answer = result(grid, *records), None
         return self._result
@@ -326,7 +326,7 @@ class LRFinder:
             )
 
             def train(lr: float, steps: int, stop: StopCondition) -> list[float]:
-                runner.restart()
+                snapshot.restore()
                 losses = runner.run(constant_grid(result.lrs_at(lr), steps), stop).losses
                 return [-loss for loss in losses] if self._maximizes else losses
 

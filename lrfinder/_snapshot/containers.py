@@ -1,4 +1,4 @@
-"""Capture and restore of dicts, sequences, sets and arrays: the same object with its content."""
+"""Capture and restore of dicts, sequences and sets: the same object with its content."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import operator
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
-
-import numpy as np
 
 Restore = Callable[[], object]
 
@@ -30,35 +28,17 @@ def capture_dict(mapping: dict[Any, Any]) -> Restore:
     return restore
 
 
-def capture_sequence(items: list[Any] | deque[Any]) -> Restore:
-    """Return a call that restores the objects in a list or deque, in their order."""
+def capture_items(items: list[Any] | deque[Any] | set[Any]) -> Restore:
+    """Return a call that restores the objects in a list, deque or set, in their order."""
     content = list(items)
+    add = items.update if isinstance(items, set) else items.extend
 
     def restore() -> None:
         if not _same_objects(items, content):
             items.clear()
-            items.extend(content)
+            add(content)
 
     return restore
-
-
-def capture_set(items: set[Any]) -> Restore:
-    """Return a call that restores the objects in a set."""
-    content = set(items)
-
-    def restore() -> None:
-        items.clear()
-        items.update(content)
-
-    return restore
-
-
-def capture_array(array: np.ndarray[Any, Any]) -> Restore:
-    """Return a call that restores the values of an array, in the same memory."""
-    if not array.flags.writeable:
-        return lambda: None
-    content = array.copy()
-    return lambda: np.copyto(array, content)
 
 
 def _same_objects(one: Collection[Any], other: Collection[Any]) -> bool:

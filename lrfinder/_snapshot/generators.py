@@ -47,11 +47,11 @@ def capture_generator_attributes(holder: dict[str, Any]) -> Restore:
     def restore() -> None:
         for name in (*before, *(holder.keys() - before)):
             old, new = before.get(name, _MISSING), holder.get(name, _MISSING)
-            if old is new or not (isinstance(old, GENERATORS) or isinstance(new, GENERATORS)):
+            if old is new:  # without a look at it: a deprecated object would warn
                 continue
-            if old is _MISSING:
+            if old is _MISSING and isinstance(new, GENERATORS):
                 del holder[name]
-            else:
+            elif isinstance(old, GENERATORS) or isinstance(new, GENERATORS):
                 holder[name] = old
 
     return restore

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 import numpy as np
@@ -48,9 +47,7 @@ class CapturedState:
 def capture(thing: Any, state: CapturedState) -> Iterable[Any]:  # noqa: ARG001 - for other kinds
     """Add what is needed to restore `thing` to `state`; return the objects it refers to.
 
-    Args:
-        thing: any object; nothing is captured of a kind that is not known.
-        state: is added to.
+    Nothing is captured of a kind that is not known.
 
     Raises:
         InvalidInputError: if a parameter has no values yet.
@@ -86,16 +83,9 @@ def _(tensor: Tensor, state: CapturedState) -> Iterable[Any]:
 @capture.register
 def _(module: torch.jit.ScriptModule, state: CapturedState) -> Iterable[Any]:
     # It keeps its parameters, buffers and flag out of its Python attributes.
-    content: list[tuple[nn.Module, str, Any]] = []
     for part in module.modules():
-        content.append((part, "training", part.training))
-        content += ((part, name, buffer) for name, buffer in part.named_buffers(recurse=False))
-
-    def restore() -> None:
-        for part, name, value in content:
-            setattr(part, name, value)
-
-    state.structure.append(restore)
+        values = {"training": part.training, **dict(part.named_buffers(recurse=False))}
+        state.structure.extend(partial(setattr, part, name, values[name]) for name in values)
     return (*module.parameters(), *module.buffers())
 
 
@@ -117,7 +107,7 @@ def _(mapping: dict, state: CapturedState) -> Iterable[Any]:  # type: ignore[typ
 @capture.register(list)
 @capture.register(deque)
 def _(items: list[Any] | deque[Any], state: CapturedState) -> Iterable[Any]:
-    state.structure.append(_containers.capture_sequence(items))
+    state.structure.append(_containers.capture_items(items))
     return items
 
 
@@ -128,21 +118,21 @@ def _(items: tuple, state: CapturedState) -> Iterable[Any]:  # type: ignore[type
 
 @capture.register
 def _(items: set, state: CapturedState) -> Iterable[Any]:  # type: ignore[type-arg]
-    state.structure.append(_containers.capture_set(items))
+    state.structure.append(_containers.capture_items(items))
     return ()
 
 
 @capture.register
 def _(array: np.ndarray, state: CapturedState) -> Iterable[Any]:
-    state.structure.append(_containers.capture_array(array))
+    if array.flags.writeable:
+        state.structure.append(partial(np.copyto, array, array.copy()))
     return ()
 
 
-@capture.register(torch.Generator)
-@capture.register(random.Random)
-@capture.register(np.random.Generator)
-@capture.register(np.random.BitGenerator)
-@capture.register(np.random.RandomState)
-def _(generator: Any, state: CapturedState) -> Iterable[Any]:
+def _capture_generator(generator: Any, state: CapturedState) -> Iterable[Any]:
     state.generators.append(_rng.capture_generator(generator))
     return ()
+
+
+for _class in _rng.GENERATORS:
+    capture.register(_class, _capture_generator)

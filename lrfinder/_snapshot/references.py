@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sysconfig
 from collections import deque
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -46,10 +47,8 @@ def variables(function: FunctionType) -> dict[str, Any]:
         named = names_in(code) & function.__globals__.keys()
         found |= {name: function.__globals__[name] for name in sorted(named)}
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        try:
+        with suppress(ValueError):  # not assigned yet
             found[name] = cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
     return found
 
 

@@ -10,19 +10,17 @@ compiled step.
 from __future__ import annotations
 
 import copy
-import random
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lrfinder._errors import InvalidInputError
+from lrfinder._errors import InvalidInputError, warn
 from lrfinder._snapshot import rng as _rng
 from lrfinder._snapshot.containers import capture_dict
 from lrfinder._snapshot.generators import capture_generator_attributes, search
@@ -33,15 +31,10 @@ from lrfinder._snapshot.sharded import reset_sharded_state, reshard
 from lrfinder._snapshot.signals import DeferredSignals
 from lrfinder._snapshot.storage import Where, open_storage
 from lrfinder._snapshot.tensors import capture_values, is_dense, regions
-from lrfinder._snapshot.uncaptured import warn_of_uncaptured
+from lrfinder._snapshot.uncaptured import find_uncaptured
 
 # A larger object is refused: it holds more than the state of a training.
 _MOST_OBJECTS = 1000
-_GLOBAL_GENERATORS = (
-    torch.default_generator,
-    random.random.__self__,  # type: ignore[attr-defined]
-    np.random.rand.__self__,  # type: ignore[attr-defined]
-)
 
 
 def preserve_state(*objects: Any, snapshot: Where = "memory") -> AbstractContextManager[object]:
@@ -114,12 +107,12 @@ class Snapshot:
                 self._visit_named(thing)
             self._copy_values()
             self._state.generators.append(_rng.capture())
+            self._seen |= {id(generator): generator for generator in _rng.GLOBAL_GENERATORS}
             self._restore_modes = capture_modes()
             self._signals.install()
             return self
         except BaseException:
             self.close()
-            self._signals.uninstall()
             raise
 
     def __exit__(self, *_: object) -> None:
@@ -127,14 +120,14 @@ class Snapshot:
             self.restore()
         finally:
             self.close()
-            self._signals.uninstall()
 
     def close(self) -> None:
-        """Free the copies, also if a traceback still holds this object."""
+        """Free the copies, also if a traceback still holds this object, and let signals through."""
         self._seen.clear()
         self._functions.clear()
         self._state = CapturedState()
         self._storage.close()
+        self._signals.uninstall()
 
     def restore(self, *, rng: bool = True) -> None:
         """Restore everything in place; may be called again.
@@ -160,15 +153,19 @@ class Snapshot:
     def warn_of_uncaptured(self, **functions: Any) -> None:
         """Warn of objects with state that functions use and that will not be restored.
 
-        The hooks of the captured objects are looked at as well.
-
         Args:
-            **functions: callables by the name of the argument that they were passed as; None is
-                skipped.
+            **functions: callables, or None, by the name of the argument that they were passed as.
+                The hooks of the captured objects are looked at as well.
         """
-        for argument, function in functions.items():
-            warn_of_uncaptured(argument, [function], self._is_captured)
-        warn_of_uncaptured("a hook", self._functions.values(), self._is_captured)
+        used_by = {argument: [function] for argument, function in functions.items()}
+        used_by["a hook"] = list(self._functions.values())
+        for user, used in used_by.items():
+            found = (find_uncaptured(function, self._is_captured) for function in used)
+            if names := dict.fromkeys(name for each in found for name in each):
+                warn(
+                    f"{user} uses {' and '.join(names)}, which the range test does not restore; "
+                    "pass what it changes as preserve=[...]"
+                )
 
     def _visit_named(self, thing: Any) -> None:
         """Capture an object that was passed in, or raise if that is not possible."""
@@ -274,10 +271,7 @@ class Snapshot:
             if tensors and all(id(tensor) in self._seen for tensor in tensors):
                 return True
         groups = getattr(thing, "param_groups", None)  # which wrappers of an optimizer share
-        in_use = (thing, groups)
-        return any(id(one) in self._seen for one in in_use) or any(
-            thing is each for each in _GLOBAL_GENERATORS
-        )
+        return id(thing) in self._seen or id(groups) in self._seen
 
 
 def _has_attributes(thing: Any) -> bool:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
-from torch import Tensor
 
 from lrfinder._errors import InvalidInputError, SnapshotError
 from lrfinder._snapshot.containers import Restore
@@ -91,11 +90,8 @@ class DiskStorage:
     The system deletes such a file when it is closed. Nothing is left behind if the process is
     killed, and two processes never share a file.
 
-    Args:
-        directory: an existing, writable directory.
-
     Raises:
-        SnapshotError: if no file can be created there.
+        SnapshotError: if no file can be created in the directory.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -122,17 +118,14 @@ class DiskStorage:
         start = self._file.seek(0, os.SEEK_END)
         with _explained(f"the snapshot could not be written to '{self._directory}'"):
             for piece in region.bytes().split(_CHUNK):
-                self._write(piece)
+                content = self._staged[: len(piece)].copy_(piece).numpy().data
+                while content:
+                    content = content[self._file.write(content) :]
         return lambda: self._read_into(region, start)
 
     def close(self) -> None:
         """Free the copies."""
         self._file.close()
-
-    def _write(self, piece: Tensor) -> None:
-        content = self._staged[: len(piece)].copy_(piece).numpy().data
-        while content:
-            content = content[self._file.write(content) :]
 
     def _read_into(self, region: Region, start: int) -> None:
         self._file.seek(start)

@@ -6,7 +6,7 @@ quantized), and memory that several tensors share is copied once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -23,17 +23,12 @@ class Region(NamedTuple):
     Attributes:
         storage: owns the memory; held, so that it is not freed in the meantime.
         start: first byte.
-        end: the byte after the last one.
+        size: number of bytes.
     """
 
     storage: torch.UntypedStorage
     start: int
-    end: int
-
-    @property
-    def size(self) -> int:
-        """Number of bytes."""
-        return self.end - self.start
+    size: int
 
     def bytes(self) -> Tensor:
         """Return a view of the memory as bytes, shape `(size,)`."""
@@ -54,11 +49,7 @@ def is_dense(tensor: Tensor) -> bool:
 
 
 def regions(tensors: Iterable[Tensor]) -> Iterator[Region]:
-    """Return the memory of dense tensors, every byte once.
-
-    Args:
-        tensors: of any shape, not empty; they may overlap, as tied weights and views do.
-    """
+    """Return the memory of dense tensors, every byte once: tied weights and views overlap."""
     storages: dict[tuple[torch.device, int], torch.UntypedStorage] = {}
     spans: dict[tuple[torch.device, int], list[tuple[int, int]]] = {}
     for tensor in tensors:
@@ -70,7 +61,7 @@ def regions(tensors: Iterable[Tensor]) -> Iterator[Region]:
         spans.setdefault(place, []).append((start, start + _extent(tensor) * tensor.element_size()))
     for place, storage in storages.items():
         for start, end in _merged(spans[place]):
-            yield Region(storage, start, end)
+            yield Region(storage, start, end - start)
 
 
 def capture_flags(tensor: Tensor) -> Restore:
@@ -90,7 +81,9 @@ def capture_flags(tensor: Tensor) -> Restore:
         if tensor.grad is not grad:
             tensor.grad = grad
         for name, before in hooks.items():
-            _restore_hooks(getattr(tensor, name, None), before)
+            if (now := getattr(tensor, name, None)) is not None:
+                now.clear()
+                now.update(before)
         if not tensor.is_inference():
             # Autograd does not see how the values are written: tell it.
             torch.autograd.graph.increment_version(tensor)
@@ -112,21 +105,13 @@ def capture_values(tensor: Tensor) -> Restore:
     return restore
 
 
-def _restore_hooks(
-    hooks: dict[int, Callable[..., object]] | None, before: dict[int, Callable[..., object]]
-) -> None:
-    if hooks is not None:
-        hooks.clear()
-        hooks.update(before)
-
-
 def _same_memory(one: Tensor, other: Tensor) -> bool:
     """Return whether two tensors are surely views of the same values."""
-    if one.layout != torch.strided or one.layout != other.layout or one.dtype != other.dtype:
-        return False
-    if one.shape != other.shape or one.stride() != other.stride() or one.device != other.device:
-        return False
-    return one.data_ptr() == other.data_ptr()
+    return (
+        one.layout == other.layout == torch.strided
+        and (one.dtype, one.device, one.shape) == (other.dtype, other.device, other.shape)
+        and (one.stride(), one.data_ptr()) == (other.stride(), other.data_ptr())
+    )
 
 
 def _extent(tensor: Tensor) -> int:
@@ -138,9 +123,8 @@ def _extent(tensor: Tensor) -> int:
 
 def _written_once(tensor: Tensor) -> Tensor:
     """Return a view without the dimensions along which an expanded tensor repeats itself."""
-    if tensor.layout != torch.strided or 0 not in tensor.stride():
-        return tensor
-    for dim, stride in enumerate(tensor.stride()):
+    strides = tensor.stride() if tensor.layout == torch.strided else ()
+    for dim, stride in enumerate(strides):
         if stride == 0:
             tensor = tensor.narrow(dim, 0, 1)
     return tensor

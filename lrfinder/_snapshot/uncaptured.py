@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 
-from lrfinder._errors import warn
 from lrfinder._snapshot.kinds import IMMUTABLE
 from lrfinder._snapshot.references import (
     attributes,
@@ -35,37 +34,12 @@ _WEIGHTS = frozenset({"parameters", "named_parameters", "buffers", "named_buffer
 _Use = tuple[str, Any, frozenset[str]]
 
 
-def warn_of_uncaptured(
-    user: str, functions: Iterable[Any], is_captured: Callable[[Any], bool]
-) -> None:
-    """Warn of the objects that `find_uncaptured` finds.
-
-    Args:
-        user: what the functions are, in words.
-        functions: callables.
-        is_captured: whether an object will be restored.
-    """
-    names = [name for function in functions for name in find_uncaptured(function, is_captured)]
-    if names:
-        listed = " and ".join(dict.fromkeys(names))
-        warn(
-            f"{user} uses {listed}, which the range test does not restore; pass what it changes "
-            "as preserve=[...]"
-        )
-
-
 def find_uncaptured(function: Any, is_captured: Callable[[Any], bool]) -> list[str]:
-    """Return the names of objects with state that a function uses and that will not be restored.
+    """Return the names of objects with state that a callable uses and that will not be restored.
 
-    The function is not called. What it uses is read off its code: closure, defaults, the globals
-    and attributes that it names, and the same of the user's functions that it calls.
-
-    Args:
-        function: any callable: a function, a method, a `functools.partial`, an object.
-        is_captured: whether an object will be restored.
-
-    Returns:
-        Such as `["ema (AveragedModel)", "self.metric (MeanMetric)"]`.
+    Such as `["ema (AveragedModel)", "self.metric (MeanMetric)"]`. The function is not called. What
+    it uses is read off its code: closure, defaults, the globals and attributes that it names, and
+    the same of the user's functions that it calls.
     """
     found: dict[int, str] = {}
     seen: dict[tuple[int, frozenset[str]], Any] = {}
@@ -151,10 +125,10 @@ def _can_change(module: nn.Module, used: frozenset[str]) -> bool:
         return False  # its buffers are the constant weights of classes
     if any(parameter.requires_grad for parameter in module.parameters()):
         return True
-    if used & _WEIGHTS and any(True for _ in (*module.parameters(), *module.buffers())):
+    if used & _WEIGHTS and [*module.parameters(), *module.buffers()]:
         return True
     for part in module.modules():
-        if part.training and any(True for _ in part.buffers(recurse=False)):
+        if part.training and [*part.buffers(recurse=False)]:
             return True
         # A metric keeps its state in plain attributes, whose defaults torchmetrics lists.
         held = vars(part).values()

@@ -11,12 +11,7 @@ from torch import Tensor
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """Move every tensor of a nested batch, and every object that has `.to`, to a device.
-
-    Args:
-        batch: tensors in dicts, lists, tuples or named tuples, nested to any depth.
-        device: where to move them.
-    """
+    """Move the tensors in nested dicts, lists and tuples, and objects with `.to`, to a device."""
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=device.type == "cuda")
     if type(batch) is list or type(batch) is tuple:
@@ -29,7 +24,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return _map_parts(lambda part: to_device(part, device), batch)
 
 
-def batch_size(batch: Any) -> int | None:  # noqa: PLR0911 - one for each kind of batch
+def batch_size(batch: Any) -> int | None:
     """Return the number of samples in a nested batch; None if the batch does not tell.
 
     It is the batch's own `num_graphs` or `batch_size`, if it has one. Otherwise it is the length of
@@ -54,11 +49,8 @@ def batch_size(batch: Any) -> int | None:  # noqa: PLR0911 - one for each kind o
         return batch[-1].shape[0]
     if isinstance(batch[0], Mapping) and all(isinstance(part, Mapping) for part in batch):
         return len(batch)
-    for part in reversed(batch):
-        size = batch_size(part)
-        if size is not None:
-            return size
-    return None
+    sizes = map(batch_size, reversed(batch))
+    return next((size for size in sizes if size is not None), None)
 
 
 def batch_weights(batches: Sequence[Any]) -> list[float]:
@@ -71,12 +63,7 @@ def batch_weights(batches: Sequence[Any]) -> list[float]:
 
 
 def head(batch: Any, count: int) -> Any:
-    """Return the first samples of a batch, or all of it if they cannot be separated.
-
-    Args:
-        batch: is cut if it consists of tensors of the same length only.
-        count: the most samples to keep, >= 1.
-    """
+    """Return the first `count` samples, or all if not every part is a tensor of the same length."""
     leaves = list(_leaves(batch))
     if not all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves):
         return batch
@@ -89,17 +76,12 @@ def _cut(batch: Any, count: int) -> Any:
     return _map_parts(lambda part: _cut(part, count), batch)
 
 
-def _parts(batch: Any) -> Iterator[Any]:
-    if isinstance(batch, Mapping):
-        return iter(batch.values())
-    return iter(batch) if isinstance(batch, (list, tuple)) else iter(())
-
-
 def _leaves(batch: Any) -> Iterator[Any]:
-    if not isinstance(batch, (Mapping, list, tuple)):
+    if isinstance(batch, (Mapping, list, tuple)):
+        for part in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _leaves(part)
+    else:
         yield batch
-    for part in _parts(batch):
-        yield from _leaves(part)
 
 
 def _map_parts(function: Callable[[Any], Any], batch: Any) -> Any:

@@ -11,8 +11,10 @@ from torch.utils.data import DataLoader
 
 from lrfinder._errors import InvalidInputError, OutOfDataError
 
+_END = object()
 
-class Batches:
+
+class Batches(Iterator[Any]):
     """An endless iterator over a loader, which is iterated again whenever it ends.
 
     Args:
@@ -29,25 +31,15 @@ class Batches:
         self._iterator = iter(self._loader)
         self._begun = False
 
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
     def __next__(self) -> Any:
-        try:
-            batch = next(self._iterator)
-        except StopIteration:
-            batch = self._restart()
+        batch = next(self._iterator, _END)
+        if batch is _END and self._begun:
+            self._iterator = iter(self._loader)
+            batch = next(self._iterator, _END)
+        if batch is _END:
+            raise OutOfDataError if self._begun else _empty()
         self._begun = True
         return batch
-
-    def _restart(self) -> Any:
-        if not self._begun:
-            raise _empty() from None
-        self._iterator = iter(self._loader)
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            raise OutOfDataError from None
 
     def close(self) -> None:
         """End the worker processes of a loader, even if a traceback still refers to it."""
@@ -56,11 +48,7 @@ class Batches:
 
 
 def take(loader: Iterable[Any], count: int) -> list[Any]:
-    """Return the first batches of a loader, and end its worker processes.
-
-    Args:
-        loader: any iterable of batches.
-        count: number of batches, >= 1; fewer are returned if the loader ends before.
+    """Return the first `count` batches of a loader, or all it has, and end its worker processes.
 
     Raises:
         InvalidInputError: if the loader has none.
@@ -98,6 +86,4 @@ def _own_workers(loader: Iterable[Any]) -> Iterable[Any]:
 
 
 def _end_workers(iterator: Iterator[Any]) -> None:
-    shutdown = getattr(iterator, "_shutdown_workers", None)
-    if shutdown is not None:
-        shutdown()
+    getattr(iterator, "_shutdown_workers", lambda: None)()

@@ -19,12 +19,7 @@ _T = TypeVar("_T")
 
 
 def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
-    """Raise if a model cannot be trained, or the optimizer belongs to another model.
-
-    Raises:
-        InvalidInputError: if the model has no trainable parameter, if a lazy module has not seen
-            a batch yet, or if the optimizer holds none of the model's parameters.
-    """
+    """Raise `InvalidInputError` if a model cannot be trained, or not by this optimizer."""
     if not isinstance(model, nn.Module) or not hasattr(optimizer, "param_groups"):
         raise InvalidInputError(
             "LRFinder takes a torch.nn.Module and a torch.optim.Optimizer, in this order, got "
@@ -103,18 +98,16 @@ def check_clip_grad(clip_grad: Any) -> None:
     )
 
 
-def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
+def check_count(name: str, value: Any, *, at_least: int = 1, advice: str = "") -> None:
     """Raise `InvalidInputError` if a value is not a whole number or too small."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise InvalidInputError(f"{name} must be a whole number >= {at_least}, got {value!r}")
+        raise InvalidInputError(
+            f"{name} must be a whole number >= {at_least}, got {value!r}{advice}"
+        )
 
 
 def answer_keywords(**answers: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Return a decorator that answers keywords which are named otherwise here than elsewhere.
-
-    Args:
-        **answers: what to write instead, by keyword.
-    """
+    """Return a decorator that answers keywords which are named otherwise here than elsewhere."""
 
     def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
         @functools.wraps(function)

@@ -26,7 +26,7 @@ class Communicator(Protocol):
         is_main_process: this process shows progress and warns for all.
     """
 
-    is_main_process: bool
+    is_main_process: bool = True
 
     def __enter__(self) -> Communicator:
         """Begin; every process does so at about the same time."""
@@ -37,14 +37,9 @@ class Communicator(Protocol):
         return
 
     def begin_sweep(self, batches: Iterator[Any], description: str) -> Iterator[Any]:  # noqa: ARG002
-        """Begin a sweep.
+        """Begin a sweep; return the batches of this process, which end for all at the same step.
 
-        Args:
-            batches: those of this process.
-            description: of the sweep, in words; must be the same on all processes.
-
-        Returns:
-            The same batches, which end for all processes at the same step.
+        The description of the sweep, in words, must be the same on all processes.
         """
         return batches
 
@@ -72,15 +67,11 @@ class Communicator(Protocol):
 class SingleProcess(Communicator):
     """One process."""
 
-    is_main_process = True
-
 
 def communicator_for(model: nn.Module, batches_per_step: int) -> Communicator:
     """Return the processes that train a model together.
 
-    Args:
-        model: if it is not distributed itself, the default process group counts, if there is one.
-        batches_per_step: micro-batches of one optimizer step, >= 1.
+    If it is not distributed itself, the default process group counts, if there is one.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return SingleProcess()
@@ -97,9 +88,7 @@ def report_errors(model: nn.Module) -> Iterator[None]:
     """Report an error in the block, where arguments are checked, to the other processes.
 
     They may be in the range test already, where they would wait for this one until the timeout.
-
-    Args:
-        model: the one that they train together; anything else stands for the default group.
+    What is not a model stands for the default group.
     """
     try:
         yield

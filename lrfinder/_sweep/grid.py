@@ -12,6 +12,7 @@ import numpy.typing as npt
 from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
+from lrfinder._sweep.checks import check_count
 from lrfinder._sweep.param_groups import group_ratios, learning_rates
 
 StepMode = Literal["exp", "linear"]
@@ -71,12 +72,7 @@ def group_grid(
 
 
 def constant_grid(lrs: Sequence[float], steps: int) -> Grid:
-    """Return the same rates for every step.
-
-    Args:
-        lrs: one rate per parameter group, >= 0.
-        steps: number of steps, >= 1.
-    """
+    """Return the same rates, one for each parameter group, for every step."""
     return Grid(np.full(steps, max(lrs)), np.tile(np.asarray(lrs), (steps, 1)))
 
 
@@ -138,10 +134,7 @@ def check_rates(start_lr: float, end_lr: float) -> None:
 
 def check_num_iter(num_iter: int) -> None:
     """Raise `InvalidInputError` if a number of steps is not a whole number >= 2."""
-    if isinstance(num_iter, bool) or not isinstance(num_iter, int) or num_iter < 2:
-        raise InvalidInputError(
-            f"num_iter must be a whole number >= 2, got {num_iter!r}; 100 is a good start"
-        )
+    check_count("num_iter", num_iter, at_least=2, advice="; 100 is a good start")
 
 
 def check_step_mode(step_mode: str) -> None:

@@ -100,14 +100,6 @@ class SweepRunner:
         with closing(Batches(self.loader, self.cached_batches)) as batches:
             return _Sweep(self, batches, grid, stop, validation, on_step).run()
 
-    def restart(self, *, new_order: bool = False) -> None:
-        """Restore the state.
-
-        Args:
-            new_order: let the next sweep draw another order of the data.
-        """
-        self.snapshot.restore(rng=not new_order)
-
 
 class _Sweep:
     """One pass through a learning-rate grid."""
@@ -144,7 +136,12 @@ class _Sweep:
         Raises:
             InvalidInputError: if the optimizer never stepped, or not at the rates of the grid.
         """
-        self._batches = self._communicator.begin_sweep(self._batches, self._description())
+        validation = self._validation.description if self._validation is not None else "none"
+        description = (
+            f"{len(self._lrs)} steps from lr={self._lrs[0]:g} to {self._lrs[-1]:g}, "
+            f"validation: {validation}"
+        )
+        self._batches = self._communicator.begin_sweep(self._batches, description)
         reason = None
         for lrs in self._group_lrs:
             reason = self._step_at(lrs)
@@ -162,13 +159,6 @@ class _Sweep:
         self._record.stop_reason = reason or StopReason.COMPLETED
         self._communicator.end_sweep()
         return self._record
-
-    def _description(self) -> str:
-        validation = self._validation.description if self._validation is not None else "none"
-        return (
-            f"{len(self._lrs)} steps from lr={self._lrs[0]:g} to {self._lrs[-1]:g}, "
-            f"validation: {validation}"
-        )
 
     def _step_at(self, lrs: Sequence[float]) -> StopReason | None:
         """Take one optimizer step at the given rates, again while the scaler skips it."""
@@ -193,13 +183,11 @@ class _Sweep:
 
     def _check(self, output: StepOutput, lrs: Sequence[float]) -> None:
         """Raise if the optimizer did not use the rates that were set."""
-        used = output.lrs
-        self._has_stepped |= used is None or len(used) > 0
+        self._has_stepped |= output.lrs != []
         is_due = self._taken < _FIRST_CHECKS or self._taken % _CHECK_EVERY == 0
         self._taken += 1
-        if is_due and used is None:
-            check_learning_rates(learning_rates(self._optimizer), lrs)
-        elif is_due and used:
+        if is_due:
+            used = learning_rates(self._optimizer) if output.lrs is None else output.lrs
             check_learning_rates(used, lrs)
 
     def _push(self, output: StepOutput) -> list[list[float]]:
@@ -224,11 +212,9 @@ class _Sweep:
         Returns:
             The names of the metrics that no step before this one had, which are the last.
         """
-        if self._validation is not None and self._is_validated(
-            len(self._record.losses) + self._pending
-        ):
-            scalars.append(self._communicator.report_failures(self._validation)())
-            sizes.append(self._validation.size)
+        if validation := self._validation_after(len(self._record.losses) + self._pending):
+            scalars.append(self._communicator.report_failures(validation)())
+            sizes.append(validation.size)
         new_names = [name for name in output.metrics if name not in self._record.metrics]
         for name in new_names:
             self._record.metrics[name] = [math.nan] * len(self._record.losses)
@@ -236,8 +222,10 @@ class _Sweep:
         sizes += [output.size] * len(self._record.metrics)
         return new_names
 
-    def _is_validated(self, step: int) -> bool:
-        return self._validation is not None and step % self._validation.every == 0
+    def _validation_after(self, step: int) -> Validation | None:
+        """Return the validation if it is due after a step."""
+        is_due = self._validation is not None and step % self._validation.every == 0
+        return self._validation if is_due else None
 
     def _begin(self, output: StepOutput) -> Reader:
         self._record.batch_size = self._communicator.total_batch_size(output.size)
@@ -268,7 +256,7 @@ class _Sweep:
 
     def _record_others(self, step: int, others: Sequence[float]) -> None:
         record, values = self._record, iter(others)
-        if self._is_validated(step):
+        if self._validation_after(step):
             record.val_steps.append(step)
             record.val_losses.append(next(values))
         for metric in record.metrics.values():

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lrfinder._distributed.sharding import mean_over_processes, without_sync
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.batch import batch_size, to_device
 
@@ -65,7 +64,7 @@ class LossFunction:
         device: torch.device,
         autocast: Autocast | None = None,
     ) -> None:
-        self._model = model
+        self.model = model
         self._criterion = criterion
         self._training_step = training_step
         self._device = device
@@ -80,17 +79,9 @@ class LossFunction:
         with self._autocast():
             return as_output(self._evaluate(on_device), batch)
 
-    def without_sync(self) -> AbstractContextManager[None]:
-        """Return a context in which gradients are not yet averaged over the processes."""
-        return without_sync(self._model)
-
-    def over_processes(self, loss: Tensor, size: int | None) -> Tensor:
-        """Return the mean of a loss of `size` samples over the processes that train together."""
-        return mean_over_processes(self._model, loss, size)
-
     def _evaluate(self, batch: Any) -> Any:
         if self._training_step is not None:
-            return self._training_step(self._model, batch)
+            return self._training_step(self.model, batch)
         if self._criterion is None and isinstance(batch, Mapping):
             return self._own_loss(batch)
         if not isinstance(batch, (tuple, list)) or len(batch) < 2:
@@ -106,7 +97,7 @@ class LossFunction:
         *inputs, targets = batch
         if len(inputs) > self._checked_inputs:
             self._check_inputs(len(inputs))
-        outputs = self._model(*inputs)
+        outputs = self.model(*inputs)
         if not isinstance(outputs, Tensor):
             self._check_outputs(outputs)
         return self._criterion(outputs, targets)
@@ -115,9 +106,9 @@ class LossFunction:
         """Return what a model returns for keyword arguments, if it has a loss."""
         keys = ", ".join(map(str, batch))
         try:
-            outputs = self._model(**batch)
+            outputs = self.model(**batch)
         except TypeError:
-            signature = _signature(self._model)
+            signature = _signature(self.model)
             if signature is None or _takes(signature, **batch):
                 raise
             raise InvalidInputError(
@@ -134,7 +125,7 @@ class LossFunction:
 
     def _check_inputs(self, count: int) -> None:
         """Raise unless it is clear that all parts of a batch but the last are inputs."""
-        signature = _signature(self._model)
+        signature = _signature(self.model)
         if signature is not None and not _needs(signature, count):
             raise InvalidInputError(
                 f"a batch has {count + 1} parts, but forward{signature} does not need {count} "
@@ -154,14 +145,10 @@ class LossFunction:
 
 
 def as_output(returned: Any, batch: Any) -> StepOutput:
-    """Split what a step returned into a scalar loss and further scalars.
-
-    Args:
-        returned: a scalar, or a dict or object that has one as `loss`.
-        batch: what it was computed from.
+    """Split what a step returned for a batch into a scalar loss and further scalars.
 
     Raises:
-        InvalidInputError: if there is no scalar loss in it.
+        InvalidInputError: if it is neither a scalar nor a dict or object that has one as `loss`.
     """
     if isinstance(returned, Tensor) and returned.dim() == 0:
         return StepOutput(returned, {}, batch_size(batch))

@@ -62,12 +62,20 @@ def resolve_range(
     """
     if start_lr is not None and end_lr is not None and steps_per_decade is None:
         return LRRange(start_lr, end_lr, num_iter)
-    _check_pace(steps_per_decade, step_mode)
+    if step_mode != "exp":
+        raise InvalidInputError(
+            "an open bound and steps_per_decade need step_mode='exp', got "
+            f"{step_mode!r}; pass start_lr, end_lr and num_iter"
+        )
+    pace = DEFAULT_PACE if steps_per_decade is None else steps_per_decade
+    if not (is_number(pace) and math.isfinite(pace) and pace > 0):
+        raise InvalidInputError(
+            f"steps_per_decade must be a number > 0, got {pace!r}; 12.5 is a good start"
+        )
     end = HIGHEST_LR if end_lr is None else _single("end_lr", end_lr)
     start = min(FIRST_START, end / 1e4) if start_lr is None else _single("start_lr", start_lr)
     if not 0 < start < end:
         return LRRange(start, end, num_iter)  # group_grid raises for it
-    pace = DEFAULT_PACE if steps_per_decade is None else steps_per_decade
     return LRRange(start, end, max(2, round(pace * decades(start, end)) + 1))
 
 
@@ -81,15 +89,8 @@ def sweep_from_flat(
 ) -> tuple[Grid, Record]:
     """Sweep a range, and again from a lower start if the curve does not begin flat.
 
-    This is known at the end of a sweep, so `on_step` is called for an accepted sweep only then.
-
-    Args:
-        runner: restores the state between two sweeps.
-        span: the range to begin with.
-        grid_of: returns the learning-rate grid of a range.
-        sweep: runs a sweep with a callback.
-        begins_flat: returns whether a sweep began flat.
-        on_step: called with each step of the sweep that is returned.
+    Whether it does is known at the end of a sweep, so `on_step` is called only then for each step
+    of an accepted one.
     """
     for _ in range(MOST_STARTS - 1):
         grid = grid_of(span)
@@ -101,22 +102,9 @@ def sweep_from_flat(
             return grid, record
         span = span.lowered()
         runner.progress.extend(span.num_iter)
-        runner.restart()
+        runner.snapshot.restore()
     grid = grid_of(span)
     return grid, sweep(grid, on_step)
-
-
-def _check_pace(steps_per_decade: float | None, step_mode: StepMode) -> None:
-    if step_mode != "exp":
-        raise InvalidInputError(
-            "an open bound and steps_per_decade need step_mode='exp', got "
-            f"{step_mode!r}; pass start_lr, end_lr and num_iter"
-        )
-    pace = DEFAULT_PACE if steps_per_decade is None else steps_per_decade
-    if not (is_number(pace) and math.isfinite(pace) and pace > 0):
-        raise InvalidInputError(
-            f"steps_per_decade must be a number > 0, got {steps_per_decade!r}; 12.5 is a good start"
-        )
 
 
 def _single(name: str, bound: Bound) -> float:

@@ -47,10 +47,6 @@ def set_learning_rates(optimizer: Optimizer, lrs: Sequence[float]) -> None:
     A Tensor rate is filled in place: a compiled step refers to that tensor, and a new one would
     compile it again. Groups that share a tensor are given one each.
 
-    Args:
-        optimizer: its groups are changed.
-        lrs: one rate per group, >= 0.
-
     Raises:
         InvalidInputError: if the number of groups differs, or the optimizer ignores the rates.
     """
@@ -70,27 +66,14 @@ def set_learning_rates(optimizer: Optimizer, lrs: Sequence[float]) -> None:
             rate.fill_(lr)
         else:
             group["lr"] = lr
-    if optimizer.param_groups is not groups:
-        _set_in_new_groups(optimizer, lrs)
-
-
-def _set_in_new_groups(optimizer: Any, lrs: Sequence[float]) -> None:
-    """Set the rates of an optimizer that may build its list of groups at each access."""
-    if callable(getattr(optimizer, "set_hyper", None)):  # fastai
-        optimizer.set_hyper("lr", list(lrs))
-    check_learning_rates(learning_rates(optimizer), lrs)
+    if optimizer.param_groups is not groups:  # it may build the list at each access
+        if callable(set_hyper := getattr(optimizer, "set_hyper", None)):  # fastai
+            set_hyper("lr", list(lrs))
+        check_learning_rates(learning_rates(optimizer), lrs)
 
 
 def check_learning_rates(used: Sequence[float], lrs: Sequence[float]) -> None:
-    """Raise if an optimizer did not use the rates that were set.
-
-    Args:
-        used: the rates of its groups when it stepped.
-        lrs: the rates that were set, >= 0.
-
-    Raises:
-        InvalidInputError: if a rate differs.
-    """
+    """Raise `InvalidInputError` if the rates `used` by an optimizer are not those that were set."""
     for number, (lr, current) in enumerate(zip(lrs, used, strict=False)):
         if not math.isclose(lr, current, rel_tol=_ROUNDING, abs_tol=1e-30):
             raise InvalidInputError(
@@ -119,8 +102,7 @@ def overriding_scheduler(optimizer: Optimizer) -> LRScheduler | None:
     """
     if "step" not in vars(optimizer):  # every scheduler puts one there, which counts its calls
         return None
-    things: list[Any] = gc.get_objects()
-    schedulers = [thing for thing in things if issubclass(type(thing), LRScheduler)]
+    schedulers = [each for each in gc.get_objects() if issubclass(type(each), LRScheduler)]
     own = [each for each in schedulers if getattr(each, "optimizer", None) is optimizer]
     return next((each for each in own if _ignores_rates(each)), None)
 
@@ -144,10 +126,6 @@ def _next_rates(scheduler: LRScheduler, lr: float) -> list[float]:
 
 
 def group_ratios(lrs: Sequence[float]) -> list[float]:
-    """Return each rate divided by the largest one; all ones if every rate is 0.
-
-    Args:
-        lrs: one rate per parameter group, >= 0.
-    """
+    """Return the rate of each group divided by the largest one; all ones if every rate is 0."""
     largest = max(lrs)
     return [lr / largest for lr in lrs] if largest > 0 else [1.0] * len(lrs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from types import TracebackType
 from typing import Any
 
 # Seconds between two refreshes, so that the bar costs almost nothing.
@@ -23,32 +22,26 @@ class Progress:
     def __init__(self, total: int, label: str = "range test", *, shown: bool = True) -> None:
         self.shown = shown
         self._bar: Any = None
-        self._done = self._reported = 0
+        self._done = 0
         self._latest: tuple[float, float] | None = None
         self._next = 0.0
         if shown:
-            self._bar = _bar_class()(total=total, desc=label, unit="step", dynamic_ncols=True)
+            with warnings.catch_warnings():
+                # In a notebook without ipywidgets the bar of the terminal serves as well.
+                warnings.simplefilter("ignore")
+                from tqdm.auto import tqdm
+            self._bar = tqdm(total=total, desc=label, unit="step", dynamic_ncols=True)
 
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._report()
             self._bar.close()
 
     def update(self, lr: float, loss: float) -> None:
-        """Count one more step.
-
-        Args:
-            lr: learning rate of the step.
-            loss: its loss.
-        """
+        """Count one more step, at this learning rate and with this loss."""
         self._done += 1
         self._latest = lr, loss
         if self._bar is not None and (now := time.perf_counter()) >= self._next:
@@ -64,13 +57,4 @@ class Progress:
         if self._latest is not None:
             lr, loss = self._latest
             self._bar.set_postfix_str(f"lr={lr:.2e}, loss={loss:.4g}", refresh=False)
-        self._bar.update(self._done - self._reported)
-        self._reported = self._done
-
-
-def _bar_class() -> Any:
-    with warnings.catch_warnings():
-        # In a notebook without ipywidgets the bar of the terminal serves as well.
-        warnings.simplefilter("ignore")
-        from tqdm.auto import tqdm
-    return tqdm
+        self._bar.update(self._done - self._bar.n)

@@ -14,13 +14,16 @@ Transfer = Callable[[Sequence[Scalar]], tuple[Tensor, Any]]
 
 
 class Reader(Protocol):
-    """Takes the scalars of each step; returns those of this and earlier steps in order."""
+    """Takes the scalars of each step; returns those of this and earlier steps in order.
+
+    What is written here reads at once.
+    """
 
     def push(
         self,
         scalars: Sequence[Scalar],
-        sizes: Sequence[int | None],
-        new_names: Sequence[str] = (),
+        sizes: Sequence[int | None],  # noqa: ARG002 - the scalars of one process need no weights
+        new_names: Sequence[str] = (),  # noqa: ARG002 - and no names
     ) -> list[list[float]]:
         """Take the scalars of one step; return those of every step that has arrived since.
 
@@ -29,43 +32,26 @@ class Reader(Protocol):
             sizes: number of samples that each was computed from; None if that is not known.
             new_names: of the last scalars, which no step before this one had.
         """
-
-    def skip(self) -> list[list[float]]:
-        """Take a step that the scaler skipped, which has none; return what has arrived since."""
-
-    def drain(self) -> list[list[float]]:
-        """Wait for the rest and return it."""
-
-    def salvage(self) -> list[list[float]]:
-        """Return what can still be read after a step has failed."""
-
-
-class ImmediateReader:
-    """Reads at once, for values that are already on the host."""
-
-    def push(
-        self,
-        scalars: Sequence[Scalar],
-        sizes: Sequence[int | None],  # noqa: ARG002 - the scalars of one process need no weights
-        new_names: Sequence[str] = (),  # noqa: ARG002 - and no names
-    ) -> list[list[float]]:
-        """Take the scalars of one step and return them."""
         return [list(map(float, scalars))]
 
     def skip(self) -> list[list[float]]:
-        """Return nothing: there is nothing to read."""
+        """Take a step that the scaler skipped, which has none; return what has arrived since."""
         return []
 
     def drain(self) -> list[list[float]]:
-        """Return nothing: everything has been read."""
+        """Wait for the rest and return it."""
         return []
 
     def salvage(self) -> list[list[float]]:
-        """Return nothing: everything has been read."""
-        return []
+        """Return what can still be read after a step has failed."""
+        return self.drain()
 
 
-class DelayedReader:
+class ImmediateReader(Reader):
+    """Reads at once, for values that are already on the host."""
+
+
+class DelayedReader(Reader):
     """Reads a few steps late, when a copy in the background has arrived.
 
     Args:
@@ -80,8 +66,8 @@ class DelayedReader:
     def push(
         self,
         scalars: Sequence[Scalar],
-        sizes: Sequence[int | None],  # noqa: ARG002 - the scalars of one process need no weights
-        new_names: Sequence[str] = (),  # noqa: ARG002 - and no names
+        sizes: Sequence[int | None],  # noqa: ARG002 - as above
+        new_names: Sequence[str] = (),  # noqa: ARG002
     ) -> list[list[float]]:
         """Take the scalars of one step; return those of every step that has arrived since."""
         self._under_way.append(self._transfer(scalars))
@@ -90,30 +76,17 @@ class DelayedReader:
             arrived.append(self._under_way.popleft()[0].tolist())
         return arrived
 
-    def skip(self) -> list[list[float]]:
-        """Return nothing: the copies under way are read later."""
-        return []
-
     def drain(self) -> list[list[float]]:
         """Wait for the rest and return it."""
-        arrived = []
-        while self._under_way:
-            host, event = self._under_way.popleft()
+        for _, event in self._under_way:
             event.synchronize()
-            arrived.append(host.tolist())
+        arrived = [host.tolist() for host, _ in self._under_way]
+        self._under_way.clear()
         return arrived
-
-    def salvage(self) -> list[list[float]]:
-        """Wait for the steps before the failed one and return them."""
-        return self.drain()
 
 
 def reader_for(device: torch.device) -> Reader:
-    """Return the reader that does not make the host wait for `device`.
-
-    Args:
-        device: where the losses are.
-    """
+    """Return the reader that does not make the host wait for `device`."""
     if device.type in ("cuda", "xpu"):
         return DelayedReader(_pinned_transfer(device))
     return ImmediateReader()

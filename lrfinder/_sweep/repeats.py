@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,27 +11,22 @@ from lrfinder._sweep.loop import Record
 
 
 def average(records: Sequence[Record]) -> Record:
-    """Return the mean of several records over the steps that all of them have.
+    """Return the mean of one or more records over the steps that all of them have.
 
     The shortest sweep diverged first, so its stop reason is that of the mean.
-
-    Args:
-        records: one for each sweep, at least one.
     """
     shortest = min(records, key=lambda record: len(record.losses))
     if len(records) == 1:
         return shortest
-    return Record(
+    return replace(
+        shortest,
         losses=_mean([record.losses for record in records]),
-        val_steps=shortest.val_steps,
         val_losses=_mean([record.val_losses for record in records]),
         metrics={
             name: _mean([record.metrics[name] for record in records])
             for name in shortest.metrics
             if all(name in record.metrics for record in records)
         },
-        stop_reason=shortest.stop_reason,
-        batch_size=shortest.batch_size,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +24,9 @@ def check_smooth_f(smooth_f: float) -> None:
 
 
 def ema_step(previous: float | None, value: float, smooth_f: float) -> float:
-    """Return the exponential moving average after one more value.
+    """Return the exponential moving average after one more value, which has the weight `smooth_f`.
 
-    Args:
-        previous: the average so far; None before the first value.
-        value: the new value.
-        smooth_f: weight of the new value, in [0, 1); 0 turns smoothing off.
+    `previous` is None before the first value; a weight of 0 turns smoothing off.
     """
     if previous is None or smooth_f == 0:
         return value
@@ -46,9 +44,6 @@ def ema(values: Sequence[float] | Array, smooth_f: float) -> list[float]:
         >>> ema([1.0, 0.0, 0.0], 0.5)
         [1.0, 0.5, 0.25]
     """
-    averages: list[float] = []
-    average: float | None = None
-    for value in values:
-        average = ema_step(average, float(value), smooth_f)
-        averages.append(average)
-    return averages
+    return list(
+        accumulate(map(float, values), lambda average, value: ema_step(average, value, smooth_f))
+    )

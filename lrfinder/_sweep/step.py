@@ -7,24 +7,19 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lrfinder._distributed.sharding import mean_over_processes, without_sync
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.batch import batch_weights
 from lrfinder._sweep.loss import LossFunction, StepOutput
 
 ClipGrad = float | Callable[[list[Tensor]], Any]
-
-
-class Step(Protocol):
-    """Takes one optimizer step."""
-
-    def __call__(self, batches: Iterator[Any]) -> StepOutput:
-        """Take one optimizer step with the next batches."""
+Step = Callable[[Iterator[Any]], StepOutput]  # takes one optimizer step with the next batches
 
 
 class GradientStep:
@@ -69,7 +64,7 @@ class GradientStep:
     def _evaluate(self) -> StepOutput:
         """Compute the gradients of the mean loss over all samples, and clip them."""
         self._zero_grad()
-        output = self._accumulate(self._micro_batches)
+        output = self._accumulate()
         if self._clip_grad is not None:
             self._clip(self._clip_grad)
         return output
@@ -79,16 +74,16 @@ class GradientStep:
         with torch.enable_grad():
             output = self._evaluate()
         # A line search must take the same path on every process.
-        return self._loss.over_processes(output.loss, output.size)
+        return mean_over_processes(self._loss.model, output.loss, output.size)
 
-    def _accumulate(self, micro_batches: list[Any]) -> StepOutput:
-        if len(micro_batches) == 1:
-            return self._differentiate(micro_batches[0])
-        weights = batch_weights(micro_batches)
+    def _accumulate(self) -> StepOutput:
+        if len(self._micro_batches) == 1:
+            return self._differentiate(self._micro_batches[0])
+        weights = batch_weights(self._micro_batches)
         outputs: list[StepOutput] = []
-        for batch, weight in zip(micro_batches, weights, strict=True):
-            is_last = len(outputs) == len(micro_batches) - 1
-            with nullcontext() if is_last else self._loss.without_sync():
+        for batch, weight in zip(self._micro_batches, weights, strict=True):
+            is_last = len(outputs) == len(weights) - 1
+            with nullcontext() if is_last else without_sync(self._loss.model):
                 outputs.append(self._differentiate(batch, weight))
         return _mean(outputs, weights)
 
@@ -127,12 +122,7 @@ class ClosureStep(GradientStep):
 
 
 class ScaledStep(GradientStep):
-    """The same with a gradient scaler, which may skip the step.
-
-    Args:
-        scaler: scales the loss before backward.
-        *arguments: as for `GradientStep`.
-    """
+    """The same with a gradient scaler, which may skip the step."""
 
     def __init__(self, scaler: torch.amp.GradScaler, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -172,25 +162,17 @@ def make_step(
     clip_grad: ClipGrad | None,
     scaler: torch.amp.GradScaler | None,
 ) -> Step:
-    """Return the step that fits the optimizer and the scaler.
-
-    Args:
-        loss: evaluates a batch.
-        optimizer: its `step` may need a closure.
-        accumulation_steps: micro-batches per optimizer step, >= 1.
-        clip_grad: as for `GradientStep`.
-        scaler: gradient scaler; None for none.
+    """Return the step that fits the optimizer and the scaler, with arguments as for these steps.
 
     Raises:
         InvalidInputError: if the optimizer needs a closure and there is a scaler.
     """
-    if not needs_closure(optimizer):
-        if scaler is None:
-            return GradientStep(loss, optimizer, accumulation_steps, clip_grad)
-        return ScaledStep(scaler, loss, optimizer, accumulation_steps, clip_grad)
-    if scaler is not None:
+    common = (loss, optimizer, accumulation_steps, clip_grad)
+    if scaler is None:
+        return ClosureStep(*common) if _needs_closure(optimizer) else GradientStep(*common)
+    if _needs_closure(optimizer):
         raise _no_scaler(optimizer)
-    return ClosureStep(loss, optimizer, accumulation_steps, clip_grad)
+    return ScaledStep(scaler, *common)
 
 
 def _zero_grad_of(optimizer: Optimizer) -> Callable[[], None]:
@@ -209,7 +191,7 @@ def _zero_grad_of(optimizer: Optimizer) -> Callable[[], None]:
     return zero_grad
 
 
-def needs_closure(optimizer: Optimizer) -> bool:
+def _needs_closure(optimizer: Optimizer) -> bool:
     """Return whether the optimizer's `step` cannot be called without a closure."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty

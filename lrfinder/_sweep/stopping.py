@@ -22,34 +22,29 @@ RESOLUTION = 2.0**-20
 
 
 class StopReason(str, Enum):
-    """Why a sweep ended; `sentence` describes it.
+    """Why a sweep ended.
+
+    Attributes:
+        sentence: what happened.
 
     Example:
         >>> StopReason("diverged").sentence
         'The loss rose far above its best value.'
     """
 
-    COMPLETED = "completed"
-    DIVERGED = "diverged"
-    NON_FINITE = "non-finite loss"
-    OUT_OF_DATA = "out of data"
-    CALLBACK = "ended by on_step"
-    ALL_SKIPPED = "every step skipped"
+    sentence: str
 
-    @property
-    def sentence(self) -> str:
-        """What happened, as a sentence."""
-        return _SENTENCES[self]
+    def __new__(cls, value: str, sentence: str = "") -> StopReason:
+        reason = str.__new__(cls, value)
+        reason._value_, reason.sentence = value, sentence
+        return reason
 
-
-_SENTENCES = {
-    StopReason.COMPLETED: "Every learning rate of the grid was used.",
-    StopReason.DIVERGED: "The loss rose far above its best value.",
-    StopReason.NON_FINITE: "The loss became infinite or NaN.",
-    StopReason.OUT_OF_DATA: "The loader ended and cannot be started again.",
-    StopReason.CALLBACK: "The on_step callback asked to stop.",
-    StopReason.ALL_SKIPPED: "The gradient scaler skipped step after step.",
-}
+    COMPLETED = "completed", "Every learning rate of the grid was used."
+    DIVERGED = "diverged", "The loss rose far above its best value."
+    NON_FINITE = "non-finite loss", "The loss became infinite or NaN."
+    OUT_OF_DATA = "out of data", "The loader ended and cannot be started again."
+    CALLBACK = "ended by on_step", "The on_step callback asked to stop."
+    ALL_SKIPPED = "every step skipped", "The gradient scaler skipped step after step."
 
 
 def check_diverge_th(diverge_th: float) -> None:

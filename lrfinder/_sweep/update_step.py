@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,27 +22,21 @@ from lrfinder._sweep.loss import StepOutput, as_output
 from lrfinder._sweep.param_groups import learning_rates
 
 
+@dataclass(frozen=True)
 class UserStep:
     """Calls the user's function, which does forward, backward and every optimizer step.
 
-    Args:
+    Attributes:
         update_step: `f(model, batch) -> loss`, returned as for a training step.
         model: passed to it.
         device: where batches are moved.
         optimizer: the one whose rate is swept.
     """
 
-    def __init__(
-        self,
-        update_step: Callable[[Any, Any], Any],
-        model: nn.Module,
-        device: torch.device,
-        optimizer: Optimizer,
-    ) -> None:
-        self._update_step = update_step
-        self._model = model
-        self._device = device
-        self._optimizer = optimizer
+    update_step: Callable[[Any, Any], Any]
+    model: nn.Module
+    device: torch.device
+    optimizer: Optimizer
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
         """Do one optimizer step.
@@ -51,10 +46,15 @@ class UserStep:
         """
         batch = next(batches)
         used: list[float] = []
-        with _watched(self._optimizer, used):
-            returned = self._update_step(self._model, to_device(batch, self._device))
+        before, _watch.step = _watch.step, (self.optimizer, used)
+        _count_users(1)
+        try:
+            returned = self.update_step(self.model, to_device(batch, self.device))
+        finally:
+            _count_users(-1)
+            _watch.step = before
         output = as_output(returned, batch)
-        tells = isinstance(self._optimizer, Optimizer)  # others do not call torch's hooks
+        tells = isinstance(self.optimizer, Optimizer)  # others do not call torch's hooks
         return output._replace(loss=output.loss.detach(), lrs=used if tells else None)
 
 
@@ -80,35 +80,13 @@ _users = 0
 
 @contextmanager
 def restores(optimizers: Iterable[Any]) -> Iterator[None]:
-    """Let update steps of this thread step these optimizers, which are restored afterwards.
-
-    Args:
-        optimizers: those of a range test; other objects are ignored.
-    """
+    """Let update steps of this thread step these optimizers; other objects are ignored."""
     before = _watch.restored
-    groups = [getattr(optimizer, "param_groups", None) for optimizer in optimizers]
-    _watch.restored = (*before, *(each for each in groups if each is not None))
+    _watch.restored = (*before, *(getattr(each, "param_groups", None) for each in optimizers))
     try:
         yield
     finally:
         _watch.restored = before
-
-
-@contextmanager
-def _watched(optimizer: Any, used: list[float]) -> Iterator[None]:
-    """Watch the optimizers that step in this thread.
-
-    Args:
-        optimizer: the one whose rate is swept.
-        used: is filled with its rates, as they are after its step.
-    """
-    before, _watch.step = _watch.step, (optimizer, used)
-    _count_users(1)
-    try:
-        yield
-    finally:
-        _count_users(-1)
-        _watch.step = before
 
 
 def _count_users(change: int) -> None:

@@ -59,6 +59,6 @@ def test_a_device_gets_the_same_vector(monkeypatch, loss):
     as_tensor = torch.as_tensor
     monkeypatch.setattr(torch, "as_tensor", lambda x, dtype, device: as_tensor(x, dtype=dtype))
     arguments = [torch.tensor(loss), 4.0], [8, 2], Status(asked_to_stop=1), 3
-    packed = [8 * loss, 8, 0, 8, 2, 0, 0, 0, 1, 0, math.isnan(loss)]
+    packed = [8 * loss, 8, 0, 8, 2, 0, 0, 0, 1, 0, 0, math.isnan(loss)]
     for device in (CPU, _LikeCpu()):
         np.testing.assert_equal(pack(*arguments, device).numpy(), np.array(packed, dtype=float))
