@@ -28,12 +28,8 @@ def to_dict(fields: Mapping[str, Any], format_name: str) -> dict[str, Any]:
 
 
 def write_json(content: Mapping[str, Any], path: str | PathLike[str]) -> None:
-    """Write plain lists and strings as JSON; the file is replaced as a whole or not at all.
-
-    Of several processes in a group, which all have the same result, rank 0 alone writes.
-    """
-    if is_rank_zero():
-        write_whole(path, json.dumps(_convert(content, _encode), indent=1, allow_nan=False) + "\n")
+    """Write plain lists and strings as JSON; the file is replaced as a whole or not at all."""
+    write_whole(path, json.dumps(_convert(content, _encode), indent=1, allow_nan=False) + "\n")
 
 
 def read_json(
@@ -80,7 +76,12 @@ def format_of(path: str | PathLike[str]) -> str:
 
 
 def write_whole(path: str | PathLike[str], text: str) -> None:
-    """Write a text file so that a reader sees the old content or the new, never a part."""
+    """Write a text file so that a reader sees the old content or the new, never a part.
+
+    Of several processes in a group, which all have the same result, rank 0 alone writes.
+    """
+    if not is_rank_zero():
+        return
     target = Path(path)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

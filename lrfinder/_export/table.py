@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import missing_extra
 from lrfinder._export.json import write_whole
 
@@ -48,8 +47,7 @@ def to_csv(table: Table, path: str | PathLike[str]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
-    if is_rank_zero():
-        write_whole(path, text.getvalue())
+    write_whole(path, text.getvalue())
 
 
 def to_frame(table: Table) -> DataFrame:
