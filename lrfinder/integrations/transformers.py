@@ -114,14 +114,9 @@ def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches, dict[st
 
 
 class _MicroBatch(NamedTuple):
-    """One of the batches of an update.
+    """One of the batches of an update."""
 
-    Attributes:
-        items: number of targets in the whole update; None where the trainer does not count them.
-        inputs: keyword arguments of the model.
-    """
-
-    items: Any
+    items: Any  # number of targets in the whole update; None where the trainer does not count them
     inputs: Any
 
 
