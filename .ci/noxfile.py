@@ -17,16 +17,13 @@ DIST = ROOT / ".nox/dist"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 nox.needs_version = ">=2026.10.20"  # knows `requires` and `parallel`
-# `core` with the oldest versions runs by name alone while some of its tests fail together there.
-nox.options.sessions = [
-    *("lint", "demo", "tests", "types", "baselines", "docs", "package"),
-    "core(versions='newest')",
-]
 nox.options.envdir = str(ROOT / ".nox")
 nox.options.reuse_venv = "yes"
 nox.options.parallel = 2  # sessions with environments of their own; those in `.venv` take turns
 
 TWO_WORKERS = "-n 2 --dist loadfile"
+# Seconds after which tests that hang are ended with all that they started: nobody watches here.
+LIMIT = ("timeout", "--kill-after=10", "1500") if shutil.which("timeout") else ()
 # What the checkout offers beyond the package itself, and what needs other processes or libraries.
 NOT_CORE = [
     "tests/benchmarks",
@@ -99,7 +96,7 @@ def tests(session):
     addopts = f"{os.environ.get('PYTEST_ADDOPTS', '')} --cov --cov-report= {twice} {TWO_WORKERS}"
     # All workers must collect the same tests in the same order, those made from sets too.
     settings = {"PYTEST_ADDOPTS": addopts, "PYTHONHASHSEED": "0"}
-    session.run("bash", "-ec", readme_command(1), env=settings)
+    session.run(*LIMIT, "bash", "-ec", readme_command(1), env=settings)
     session.run(".venv/bin/coverage", "report", "--skip-covered", "--show-missing")
 
 
@@ -117,7 +114,7 @@ def baselines(session):
     fastai = ["install", "--quiet", "--no-deps", "fastai"]
     session.run(".venv/bin/pip", *fastai)  # without spacy, which it pins
     tests = sorted(str(path) for path in Path("tests").rglob("test_*.py") if needs_baseline(path))
-    session.run(".venv/bin/python", "-m", "pytest", "-rs", *tests)
+    session.run(*LIMIT, ".venv/bin/python", "-m", "pytest", "-rs", *tests)
 
 
 def needs_baseline(path):
@@ -172,7 +169,8 @@ def core(session, versions):
         (shutil.copytree if Path(name).is_dir() else shutil.copy)(name, copy / name)
     with session.chdir(copy):
         left_out = [f"--ignore={path}" for path in NOT_CORE]
-        session.run("python", "-m", "pytest", "-m", "not slow", "tests", *left_out)
+        pytest = ["python", "-m", "pytest", "-m", "not slow", "tests", *left_out]
+        session.run(*LIMIT, *pytest, external=bool(LIMIT))
 
 
 def extra(name):

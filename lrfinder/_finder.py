@@ -27,20 +27,8 @@ from lrfinder._sweep.checks import (
     check_model_and_optimizer,
     check_preserve,
 )
-from lrfinder._sweep.communicator import (
-    Communicator,
-    OnStep,
-    communicator_for,
-    report_errors,
-)
-from lrfinder._sweep.grid import (
-    Bound,
-    Grid,
-    StepMode,
-    check_num_iter,
-    constant_grid,
-    group_grid,
-)
+from lrfinder._sweep.communicator import Communicator, OnStep, communicator_for, report_errors
+from lrfinder._sweep.grid import Bound, Grid, StepMode, check_num_iter, constant_grid, group_grid
 from lrfinder._sweep.loop import Record, SweepRunner
 from lrfinder._sweep.loss import Autocast, Criterion, LossFunction, TrainingStep
 from lrfinder._sweep.open_range import LRRange, resolve_range, sweep_from_flat
@@ -74,16 +62,17 @@ class LRFinder:
         optimizer: any optimizer that holds parameters of the model. A scheduler attached to it is
             neither used nor changed.
         criterion: `criterion(outputs, targets) -> loss` for batches of `(inputs..., targets)`.
-            None for dict batches, whose model returns `.loss`, and with a step of your own.
+            None for dict batches, whose model returns `.loss`, and with a step of your own. Beside
+            `update_step`, it is used for the validation loss.
         device: where the model is during the range test; None for where it is now.
         training_step: `f(model, batch) -> loss` for batches of any other form. The loss is a scalar
             tensor, or a dict or object with `loss`; other scalars in the dict are recorded as
-            metrics.
+            metrics. Beside `update_step`, it is used for the validation loss.
         update_step: `f(model, batch) -> loss` that also does backward and every optimizer step, for
             several optimizers, for example. The rate of `optimizer` is swept; list every other
             optimizer that it steps in `preserve`.
         autocast: a context such as `torch.autocast("cuda", torch.bfloat16)` around each forward, or
-            a function that returns one; not used with `update_step`.
+            a function that returns one; with `update_step`, around that of the validation alone.
         scaler: the gradient scaler of fp16 training.
         clip_grad: largest total norm of the gradients, > 0, or a function of the list of
             parameters that is called between backward and step, such as
@@ -138,7 +127,7 @@ class LRFinder:
             check_autocast(autocast)
             check_preserve(preserve)
             if training_step is not None:
-                check_alone("training_step", criterion=criterion, update_step=update_step)
+                check_alone("training_step", criterion=criterion)
             if update_step is not None:
                 check_alone("update_step", clip_grad=clip_grad, scaler=scaler)
             check_clip_grad(clip_grad)

@@ -85,15 +85,7 @@ class RangeTestResult:
         *,
         maximize: bool = False,
     ) -> RangeTestResult:
-        """Return the result of one sweep, or the mean of several over their common steps.
-
-        Args:
-            records: one for each sweep, at least one.
-            grid: the rates that they went through.
-            step_mode: spacing of the rates.
-            smooth_f: weight of a new loss in the smoothed history, in [0, 1).
-            maximize: the optimizer raised the losses.
-        """
+        """Return the result of one sweep, or the mean of several over their common steps."""
         mean = average(records)
         steps = len(mean.losses)
         repeats = common_losses(records) if len(records) > 1 else []
@@ -294,11 +286,7 @@ class RangeTestResult:
         return _export.read_json(path, FORMAT, cls.from_dict)
 
     def _picture(self, suggestion: Suggestion | None = None) -> Picture:
-        """Return what is drawn of this result.
-
-        Args:
-            suggestion: what to mark; None for what `suggest` returns.
-        """
+        """Return what is drawn of this result; without a suggestion, `suggest` finds one."""
         training = analyze_descent(self.curve("loss"))
         validation = analyze_descent(self.curve("val_loss")) if self.val_loss else None
         marked: Suggestion | NoSuggestionError

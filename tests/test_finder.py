@@ -142,7 +142,6 @@ def a_step(model, batch):
     "arguments",
     [
         {"criterion": nn.MSELoss(), "training_step": a_step},
-        {"update_step": a_step, "training_step": a_step},
         {"update_step": a_step, "clip_grad": 1.0},
         {"update_step": a_step, "scaler": torch.amp.GradScaler("cpu")},
     ],

@@ -14,13 +14,7 @@ from lrfinder._errors import InvalidInputError
 
 
 class Preparation(NamedTuple):
-    """An optimizer and what belongs to it.
-
-    Attributes:
-        optimizer: the one that steps.
-        scaler: gradient scaler of fp16 training; None for none.
-        accumulation_steps: micro-batches per optimizer step, >= 1.
-    """
+    """The optimizer that steps, the scaler of fp16 training, and micro-batches per step, >= 1."""
 
     optimizer: Optimizer
     scaler: torch.amp.GradScaler | None = None
@@ -28,11 +22,7 @@ class Preparation(NamedTuple):
 
 
 def preparation_of(optimizer: Optimizer) -> Preparation:
-    """Return what Accelerate has prepared; any other optimizer is returned as it is.
-
-    Raises:
-        InvalidInputError: if an engine such as DeepSpeed steps in place of the optimizer.
-    """
+    """Return what Accelerate has prepared; raise if an engine such as DeepSpeed steps instead."""
     if type(optimizer).__module__.partition(".")[0] != "accelerate":
         return Preparation(optimizer)
     prepared: Any = optimizer

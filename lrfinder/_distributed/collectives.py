@@ -32,11 +32,8 @@ def begin_sum(vector: Tensor, group: dist.ProcessGroup, check: Callable[[], None
         group: its backend serves the device of `vector`.
         check: called about once per second of waiting; raises if waiting has become useless.
     """
-    begin = _begin_on_device if vector.device.type in ("cuda", "xpu") else _begin_on_host
-    return begin(vector, group, check)
-
-
-def _begin_on_host(vector: Tensor, group: dist.ProcessGroup, check: Callable[[], None]) -> Wait:
+    if vector.device.type in ("cuda", "xpu"):
+        return _begin_on_device(vector, group, check)
     own = float(vector[-1])
     work: Any = dist.all_reduce(vector, group=group, async_op=True)
 
@@ -107,6 +104,5 @@ def close_connections(groups: Iterable[dist.ProcessGroup]) -> None:
 def timeout_of(group: dist.ProcessGroup) -> float:
     """Return the timeout of a process group in seconds."""
     backend: Any = group._get_backend(group._device_types[0])
-    if hasattr(backend, "options"):
-        return float(backend.options._timeout.total_seconds())
-    return float(dist.default_pg_timeout.total_seconds())
+    timeout = backend.options._timeout if hasattr(backend, "options") else dist.default_pg_timeout
+    return float(timeout.total_seconds())

@@ -67,19 +67,19 @@ class Coordinator:
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all ranks, in their order, as soon as every rank has come here.
 
-        Args:
-            value: anything that JSON can hold.
-
-        Raises:
-            SweepError: if a rank has failed, is gone, or does not join before the timeout.
+        A value is anything that JSON can hold. Raises `SweepError` if a rank has failed, is gone,
+        or does not join before the timeout.
         """
         self._store.set(self._key(self._rank), json.dumps(value))
         if self._store.add(self._key("ranks here"), 1) == len(self._ranks):
+            self.raise_failure()
             values = self._store.multi_get([self._key(rank) for rank in self._ranks])
             self._store.set(self._key("all"), json.dumps([json.loads(value) for value in values]))
         self._wait_for_all()
-        self.raise_failure()
-        gathered: list[Any] = json.loads(self._store.get(self._key("all")))
+        everything = self._store.get(self._key("all"))
+        if not everything:  # a rank has failed before all had come
+            self.raise_failure()
+        gathered: list[Any] = json.loads(everything)
         self._gathered += 1
         return gathered
 

@@ -15,12 +15,7 @@ STEPS_AHEAD = 2
 
 
 class Lookahead:
-    """The same batches, a few of them drawn ahead.
-
-    Args:
-        batches: endless batches; may raise `OutOfDataError`.
-        batches_per_step: micro-batches of one optimizer step, >= 1.
-    """
+    """The same endless batches, drawn ahead; `batches_per_step` make one optimizer step."""
 
     def __init__(self, batches: Iterator[Any], batches_per_step: int) -> None:
         self._batches = batches

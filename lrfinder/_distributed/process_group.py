@@ -25,6 +25,8 @@ from lrfinder._distributed.packing import Status, pack, unpack
 from lrfinder._distributed.sharding import copies_of_a_batch, group_of, groups_in_use
 from lrfinder._errors import InvalidInputError, OutOfDataError, SweepError, warn
 
+# Scalars and batch sizes, by name, of metrics that the vectors have no columns for yet.
+_NewMetrics = dict[str, tuple[Tensor | float, int | None]]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -74,7 +76,7 @@ class ProcessGroupCommunicator:
             self._ranks,
             timeout_of(self._group),
         )
-        self._under_way: deque[Wait] = deque()
+        self._under_way: deque[tuple[Wait, _NewMetrics]] = deque()
         self._error: BaseException | None = None  # to be raised when all ranks end together
         self._asked_to_stop = self._should_stop = self._have_all_failed = False
         self.is_main_process = dist.get_rank(self._group) == 0
@@ -128,18 +130,31 @@ class ProcessGroupCommunicator:
     def reader(self, device: torch.device, names: list[str]) -> ProcessGroupCommunicator:
         """Return what reads the mean over all ranks, weighted by their batch sizes."""
         self._device, self._columns = device, len(names)
+        self._new_names: list[str] = []
         self._check_same("set of metrics", self._coordinator.gather(", ".join(names)))
         return self
 
     def push(
-        self, scalars: Sequence[Tensor | float], sizes: Sequence[int | None]
+        self,
+        scalars: Sequence[Tensor | float],
+        sizes: Sequence[int | None],
+        new_names: Sequence[str] = (),
     ) -> list[list[float]]:
-        """Send the scalars of one step; return the means of the step before."""
-        steps = self._defer(self._batches.fill, STEPS_AHEAD)
-        status = Status(steps < STEPS_AHEAD, self._error is not None, self._asked_to_stop)
+        """Send the scalars of one step; return the means of the step before.
+
+        The vectors of all ranks must have the same length, so a vector only says that there are new
+        metrics. They are exchanged when every rank has read it.
+        """
+        self._new_names += new_names
+        known = max(len(scalars) - len(self._new_names), 0)
+        values = zip(scalars[known:], sizes[known:], strict=True)
+        new = dict(zip(self._new_names, values, strict=False))  # a skipped step has none
+        out_of_data = self._defer(self._batches.fill, STEPS_AHEAD) < STEPS_AHEAD
+        status = Status(out_of_data, self._error is not None, self._asked_to_stop, bool(new))
         with self._reported_failures():
-            vector = pack(scalars, sizes, status, self._columns, self._device)
-            self._under_way.append(begin_sum(vector, self._group, self._coordinator.raise_failure))
+            vector = pack(scalars[:known], sizes[:known], status, self._columns, self._device)
+            wait = begin_sum(vector, self._group, self._coordinator.raise_failure)
+            self._under_way.append((wait, new))
         return self._read(leave=1)
 
     def skip(self) -> list[list[float]]:
@@ -187,12 +202,14 @@ class ProcessGroupCommunicator:
                 close_connections(self._groups)
             raise
 
-    def _check_same(self, name: str, values: Sequence[str]) -> None:
+    def _check_same(
+        self, name: str, values: Sequence[str], fix: str = "pass the same arguments everywhere"
+    ) -> None:
         for rank, value in zip(self._ranks, values, strict=True):
             if value != values[0]:
                 raise InvalidInputError(
                     f"every rank must use the same {name}, but rank {self._ranks[0]} has "
-                    f"{values[0]} and rank {rank} has {value}; pass the same arguments everywhere"
+                    f"{values[0]} and rank {rank} has {value}; {fix}"
                 )
 
     def _defer(self, function: Callable[[], _T], otherwise: _T) -> _T:
@@ -208,11 +225,14 @@ class ProcessGroupCommunicator:
     def _read(self, leave: int) -> list[list[float]]:
         arrived = []
         while len(self._under_way) > leave:
+            wait, new = self._under_way.popleft()
             with self._reported_failures():
-                sums, is_non_finite = self._under_way.popleft()()
-            means, status = unpack(sums, self._columns)
+                sums, is_non_finite = wait()
+            means, status = unpack(sums)
             self._was_non_finite |= bool(is_non_finite)
             self._act_on(status)
+            if status.new_metrics:
+                means += self._exchange(new)
             if means:
                 arrived.append(means)
         return arrived
@@ -236,8 +256,28 @@ class ProcessGroupCommunicator:
         self._should_stop = bool(status.asked_to_stop)
         self._steps_read += 1
 
+    def _exchange(self, new: _NewMetrics) -> list[float]:
+        """Return the means of the new metrics of a step, which have columns from now on."""
+        own = [
+            (name, float(scalar), 1 if size is None else size)
+            for name, (scalar, size) in new.items()
+        ]
+        with self._reported_failures():
+            answers = self._coordinator.gather(own)
+        names = [", ".join(name for name, _, _ in answer) or "none" for answer in answers]
+        if len(set(names)) > 1:
+            self._forget_rest()
+        self._check_same("new metrics in a step", names, "return a metric on every rank or on none")
+        agreed = [name for name in self._new_names if name in new]
+        self._columns += len(agreed)
+        del self._new_names[: len(agreed)]
+        return [
+            sum(value * weight for _, value, weight in ranks) / sum(w for *_, w in ranks)
+            for ranks in zip(*answers, strict=True)
+        ]
+
     def _forget_rest(self) -> None:
         """Wait for the sums that every rank has begun, and forget them."""
         with self._reported_failures():
             while self._under_way:
-                self._under_way.popleft()()
+                self._under_way.popleft()[0]()

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lrfinder._distributed.rank import has_process_group
 from lrfinder._snapshot.sharded import fsdp_modules
 
 
@@ -23,12 +24,10 @@ def is_sharded(model: nn.Module) -> bool:
     That is so if its parameters are shards, if it was dispatched over devices (`device_map`), if
     it is wrapped in `DistributedDataParallel`, and if it lies on several devices.
     """
-    parameters = list(model.parameters())
     return (
-        any(_mesh(parameter) is not None for parameter in parameters)
+        bool(_meshes(model) or _ddp_modules(model))
         or any(hasattr(module, "hf_device_map") for module in model.modules())
-        or bool(_ddp_modules(model))
-        or len({parameter.device for parameter in parameters}) > 1
+        or len({parameter.device for parameter in model.parameters()}) > 1
     )
 
 
@@ -40,7 +39,7 @@ def compute_device(model: nn.Module) -> torch.device:
     """
     parameters = list(model.parameters())
     first = next((p for p in parameters if p.device.type != "meta"), parameters[0])
-    mesh = _mesh(first)
+    mesh: Any = getattr(first, "device_mesh", None)
     if mesh is None or mesh.device_type == first.device.type:
         return first.device
     index = torch.get_device_module(mesh.device_type).current_device()
@@ -60,14 +59,11 @@ def without_sync(model: nn.Module) -> Iterator[None]:
 
 
 def mean_over_processes(model: nn.Module, loss: Tensor, size: int | None) -> Tensor:
-    """Return the mean of a loss over the processes that train a model, at once.
+    """Return the mean of a scalar loss over the processes that train a model, at once.
 
-    Args:
-        model: wrapped, sharded, or neither: then the default process group counts.
-        loss: scalar tensor.
-        size: number of samples behind it, its weight in the mean; None where it is not known.
+    It is weighted by `size`, the number of samples behind it, where that is known.
     """
-    if not (dist.is_available() and dist.is_initialized()):
+    if not has_process_group():
         return loss
     weight = 1.0 if size is None else float(size)
     sums = torch.stack((loss * weight, torch.full_like(loss, weight))).double()
@@ -77,14 +73,11 @@ def mean_over_processes(model: nn.Module, loss: Tensor, size: int | None) -> Ten
 
 def group_of(model: nn.Module) -> dist.ProcessGroup:
     """Return the process group in which a model is trained; the default one if it has none."""
-    for module in _ddp_modules(model):
-        wrapped_in: dist.ProcessGroup = module.process_group
-        return wrapped_in
+    groups: list[dist.ProcessGroup] = [module.process_group for module in _ddp_modules(model)]
     meshes = _meshes(model)
     if len(meshes) == 1 and meshes[0].ndim == 1:
-        sharded_over: dist.ProcessGroup = meshes[0].get_group()
-        return sharded_over
-    return _default_group()
+        groups.append(meshes[0].get_group())
+    return groups[0] if groups else _default_group()
 
 
 def groups_in_use(model: nn.Module) -> list[dist.ProcessGroup]:
@@ -99,12 +92,7 @@ def groups_in_use(model: nn.Module) -> list[dist.ProcessGroup]:
 
 
 def copies_of_a_batch(model: nn.Module, processes: int) -> int:
-    """Return how many processes see the same batch: more than one under tensor parallelism.
-
-    Args:
-        model: its shards show how data and model are split over the processes.
-        processes: number of processes in all.
-    """
+    """Return how many of the processes see the same batch: several under tensor parallelism."""
     if _ddp_modules(model):
         return 1
     data_meshes = [module._get_fsdp_state()._fsdp_param_group for module in fsdp_modules(model)]
@@ -119,13 +107,8 @@ def _default_group() -> dist.ProcessGroup:
     return group
 
 
-def _mesh(parameter: Tensor) -> Any:
-    """Return the mesh of a distributed tensor; None for another tensor."""
-    return getattr(parameter, "device_mesh", None)
-
-
 def _meshes(model: nn.Module) -> list[Any]:
-    meshes = (_mesh(parameter) for parameter in model.parameters())
+    meshes = (getattr(parameter, "device_mesh", None) for parameter in model.parameters())
     return list(dict.fromkeys(mesh for mesh in meshes if mesh is not None))
 
 

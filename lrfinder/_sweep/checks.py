@@ -110,7 +110,7 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
 
 
 def answer_keywords(**answers: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Return a decorator that answers keywords of torch-lr-finder which are named otherwise here.
+    """Return a decorator that answers keywords which are named otherwise here than elsewhere.
 
     Args:
         **answers: what to write instead, by keyword.

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from lrfinder._errors import InvalidInputError, OutOfDataError
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._sweep.batches import Batches
-from lrfinder._sweep.communicator import Communicator, OnStep, SingleProcess
+from lrfinder._sweep.communicator import Communicator, OnStep
 from lrfinder._sweep.grid import Grid
 from lrfinder._sweep.loss import StepOutput
 from lrfinder._sweep.param_groups import check_learning_rates, learning_rates, set_learning_rates
@@ -210,25 +210,31 @@ class _Sweep:
             return self._reader.skip()
         scalars: list[Scalar] = [output.loss]
         sizes = [output.size]
+        new_names: list[str] = []
         if output.metrics or self._record.metrics or self._validation is not None:
-            self._add_others(output, scalars, sizes)
+            new_names = self._add_others(output, scalars, sizes)
         self._pending += 1
-        return self._reader.push(scalars, sizes)
+        return self._reader.push(scalars, sizes, new_names)
 
     def _add_others(
         self, output: StepOutput, scalars: list[Scalar], sizes: list[int | None]
-    ) -> None:
-        """Add the validation loss after a step, if it is due, and the metrics of the step."""
+    ) -> list[str]:
+        """Add the validation loss after a step, if it is due, and the metrics of the step.
+
+        Returns:
+            The names of the metrics that no step before this one had, which are the last.
+        """
         if self._validation is not None and self._is_validated(
             len(self._record.losses) + self._pending
         ):
             scalars.append(self._communicator.report_failures(self._validation)())
             sizes.append(self._validation.size)
-        if isinstance(self._communicator, SingleProcess):  # others exchange what the first step had
-            for name in output.metrics:
-                self._record.metrics.setdefault(name, [math.nan] * len(self._record.losses))
+        new_names = [name for name in output.metrics if name not in self._record.metrics]
+        for name in new_names:
+            self._record.metrics[name] = [math.nan] * len(self._record.losses)
         scalars += [output.metrics.get(name, math.nan) for name in self._record.metrics]
         sizes += [output.size] * len(self._record.metrics)
+        return new_names
 
     def _is_validated(self, step: int) -> bool:
         return self._validation is not None and step % self._validation.every == 0

@@ -117,7 +117,7 @@ def overriding_scheduler(optimizer: Optimizer) -> LRScheduler | None:
     Such a scheduler computes each rate from the one at its own creation, as `LambdaLR` does. One
     that multiplies the current rate, as `StepLR` does, is not returned.
     """
-    if not hasattr(optimizer.step, "_wrapped_by_lr_sched"):
+    if "step" not in vars(optimizer):  # every scheduler puts one there, which counts its calls
         return None
     things: list[Any] = gc.get_objects()
     schedulers = [thing for thing in things if issubclass(type(thing), LRScheduler)]
@@ -135,7 +135,7 @@ def _ignores_rates(scheduler: LRScheduler) -> bool:
 def _next_rates(scheduler: LRScheduler, lr: float) -> list[float]:
     """Return the rates that a scheduler would set next if all rates were `lr`."""
     groups = [group | {"params": [], "lr": lr} for group in scheduler.optimizer.param_groups]
-    stand_in = SimpleNamespace(param_groups=groups, step=scheduler.optimizer.step, _opt_called=True)
+    stand_in = SimpleNamespace(param_groups=groups, step=None)  # never called
     trial = copy.deepcopy(scheduler, {id(scheduler.optimizer): stand_in})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

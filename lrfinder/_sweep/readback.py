@@ -16,12 +16,18 @@ Transfer = Callable[[Sequence[Scalar]], tuple[Tensor, Any]]
 class Reader(Protocol):
     """Takes the scalars of each step; returns those of this and earlier steps in order."""
 
-    def push(self, scalars: Sequence[Scalar], sizes: Sequence[int | None]) -> list[list[float]]:
+    def push(
+        self,
+        scalars: Sequence[Scalar],
+        sizes: Sequence[int | None],
+        new_names: Sequence[str] = (),
+    ) -> list[list[float]]:
         """Take the scalars of one step; return those of every step that has arrived since.
 
         Args:
             scalars: scalar tensors or numbers.
             sizes: number of samples that each was computed from; None if that is not known.
+            new_names: of the last scalars, which no step before this one had.
         """
 
     def skip(self) -> list[list[float]]:
@@ -41,6 +47,7 @@ class ImmediateReader:
         self,
         scalars: Sequence[Scalar],
         sizes: Sequence[int | None],  # noqa: ARG002 - the scalars of one process need no weights
+        new_names: Sequence[str] = (),  # noqa: ARG002 - and no names
     ) -> list[list[float]]:
         """Take the scalars of one step and return them."""
         return [list(map(float, scalars))]
@@ -74,6 +81,7 @@ class DelayedReader:
         self,
         scalars: Sequence[Scalar],
         sizes: Sequence[int | None],  # noqa: ARG002 - the scalars of one process need no weights
+        new_names: Sequence[str] = (),  # noqa: ARG002 - and no names
     ) -> list[list[float]]:
         """Take the scalars of one step; return those of every step that has arrived since."""
         self._under_way.append(self._transfer(scalars))

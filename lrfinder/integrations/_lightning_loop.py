@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
 from lrfinder._errors import InvalidInputError, missing_extra
@@ -71,7 +73,7 @@ def open_finder(
         *map(vars, participants(trainer)),
     ]
     swept = trainer.optimizers[optimizer]
-    with _recorded(trainer, module, monitor) as record:
+    with _recorded(trainer, module, monitor) as (record, logged):
 
         def iterate(batch: _MicroBatch) -> dict[str, Any] | None:
             record.clear()
@@ -86,7 +88,14 @@ def open_finder(
         def update_step(_: Any, update: Update) -> dict[str, Any]:
             return mean(run_update(swept, update, iterate))
 
-        finder = LRFinder(module, swept, update_step=update_step, preserve=preserve)
+        def validate(_: Any, batch: Any) -> Any:
+            logged.clear()
+            returned = _call_validation_step(trainer, module, batch)
+            return _validation_loss(module, returned, logged, monitor)
+
+        finder = LRFinder(
+            module, swept, update_step=update_step, training_step=validate, preserve=preserve
+        )
         yield finder, Updates(combined, functools.partial(_portions, trainer))
 
 
@@ -126,11 +135,64 @@ def _portions(trainer: Trainer, combined: Any) -> Iterator[list[_MicroBatch]]:
         yield [*portion[:-1], portion[-1]._replace(is_last=True)]
 
 
+def check_validation(module: LightningModule, val_loader: Any) -> None:
+    """Raise `InvalidInputError` if a module cannot validate with a loader; None is fine."""
+    if val_loader is None:
+        return
+    inherited = [package.LightningModule.validation_step for package in PACKAGES]
+    if getattr(module.validation_step, "__func__", None) in inherited:
+        raise InvalidInputError(
+            f"{type(module).__name__} has no validation_step for the batches of val_loader; define "
+            "one that returns the loss, or leave val_loader out"
+        )
+    parts = tree_leaves(getattr(val_loader, "iterables", val_loader))
+    if parts != [val_loader] and any(isinstance(part, DataLoader) for part in parts):
+        raise InvalidInputError(
+            f"val_loader must be a single loader, got a {type(val_loader).__name__} of "
+            f"{len(parts)}; pass the one whose loss you watch"
+        )
+
+
+def _call_validation_step(trainer: Trainer, module: LightningModule, batch: Any) -> Any:
+    """Call `validation_step` as in a training, for the first batch of a single loader."""
+    # Some modules take the names of what they log from the stage.
+    with _replaced(trainer.state, "stage", type(trainer.state.stage).VALIDATING):
+        batch = trainer.precision_plugin.convert_input(batch)
+        batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
+        arguments = {
+            "batch": trainer.strategy.batch_to_device(batch, dataloader_idx=0),
+            "batch_idx": 0,
+        }
+        if "dataloader_idx" in inspect.signature(module.validation_step).parameters:
+            arguments["dataloader_idx"] = 0
+        loop = trainer.fit_loop.epoch_loop.val_loop
+        return trainer.strategy.validation_step(
+            *loop._build_step_args_from_hook_kwargs(arguments, "validation_step")
+        )
+
+
+def _validation_loss(
+    module: LightningModule, returned: Any, logged: dict[str, Any], monitor: str | None
+) -> Any:
+    for value in (logged.get(monitor or ""), returned, logged.get("val_loss")):
+        found = scalars(value)
+        if found is not None:
+            return found["loss"]
+    raise InvalidInputError(
+        f"validation_step of {type(module).__name__} neither returns a scalar loss nor logs one as "
+        f"'val_loss', only {sorted(logged)}; let it return the loss, or leave val_loader out"
+    )
+
+
 @contextmanager
 def _recorded(
     trainer: Trainer, module: LightningModule, monitor: str | None
-) -> Iterator[dict[str, Any]]:
-    """Run training steps without a trace; yields a dict with the `output` of the last one."""
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Run steps without a trace.
+
+    Yields:
+        A dict with the `output` of the last training step, and what the last step has logged.
+    """
     record: dict[str, Any] = {}
     logged: dict[str, Any] = {}
     own_step = module.training_step
@@ -161,7 +223,7 @@ def _recorded(
             (trainer, "should_stop", trainer.should_stop),
         ):
             stack.enter_context(_replaced(holder, name, value))
-        yield record
+        yield record, logged
 
 
 def _output(

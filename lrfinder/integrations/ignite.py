@@ -57,7 +57,8 @@ def attach(
         output_transform: from the engine's output to the loss, a scalar tensor or a number, or to
             a dict that holds it as `loss`.
         **settings: as for `LRFinder`; `preserve` takes other optimizers, gradient scalers,
-            schedulers and metrics that the engine changes.
+            schedulers and metrics that the engine changes. `criterion` or `training_step` computes
+            the loss of a `val_loader`.
 
     Example:
         >>> def train(engine, batch):

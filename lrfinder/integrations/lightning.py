@@ -19,9 +19,11 @@ from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._sweep.checks import answer_keywords
 from lrfinder.integrations._lightning_loop import (
     CALLBACKS,
     PACKAGES,
+    check_validation,
     open_finder,
     parsing,
     participants,
@@ -51,7 +53,9 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
             training goes on with the old rate.
         attr_name: name of the learning rate in the module, its `hparams` or its data module; empty
             for `lr` or `learning_rate`.
-        **options: as for `LRFinder.range_test`; accumulation is that of the trainer.
+        **options: as for `LRFinder.range_test`; accumulation is that of the trainer. The loss of a
+            batch of `val_loader` is what `validation_step` returns, or else logs as `val_loss`; if
+            it logs `monitor`, it is that. Of its hooks, those of the batch transfer are called.
 
     Attributes:
         result: the `RangeTestResult`; reading it raises `NoResultError` before the first.
@@ -59,6 +63,7 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
 
     is_finder = True  # it has no part in a training step
 
+    @answer_keywords(val_dataloaders="pass a single loader as val_loader")
     def __init__(
         self,
         *,
@@ -91,6 +96,7 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
             return
         if self._set_lr:  # a module without a rate is an error before the sweep
             _name_of_lr(pl_module, self._attr_name)
+        check_validation(pl_module, self._options.get("val_loader"))
         with open_finder(trainer, pl_module, self._optimizer, self._monitor) as (finder, loader):
             try:
                 self._result = self._run(finder, loader)
@@ -128,6 +134,7 @@ class Recommend(RangeTest):
         return float(result)
 
 
+@answer_keywords(val_dataloaders="pass a single loader as val_loader")
 def range_test(
     trainer: Trainer,
     module: LightningModule,
@@ -154,8 +161,10 @@ def range_test(
         **options: as for `RangeTest`.
 
     Raises:
-        InvalidInputError: if the trainer uses several devices, or `set_lr` finds no rate to set.
+        InvalidInputError: if the trainer uses several devices, `set_lr` finds no rate to set, or
+            the module has no validation loss for a `val_loader`.
     """
+    check_validation(module, options.get("val_loader"))
     name = _name_of_lr(module, attr_name) if set_lr else ""
     result: RangeTestResult = _run_alone(
         trainer, LRFinder.range_test, module, train_dataloaders, datamodule, options
@@ -244,9 +253,12 @@ def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
             "Trainer(callbacks=[RangeTest()]), which sweeps in the processes of the training"
         )
 
-    on_cpu = isinstance(trainer.accelerator, package.accelerators.CPUAccelerator)
+    kinds = package.accelerators
+    on_cpu = isinstance(trainer.accelerator, kinds.CPUAccelerator)
+    on_mps = isinstance(trainer.accelerator, kinds.MPSAccelerator)
     stand_in: Trainer = package.Trainer(
-        accelerator=trainer.accelerator,
+        # Mixed precision is that of CUDA unless one of these names is given.
+        accelerator="cpu" if on_cpu else "mps" if on_mps else trainer.accelerator,
         devices=1 if on_cpu else trainer.device_ids,
         precision=trainer.precision,
         accumulate_grad_batches=trainer.accumulate_grad_batches,

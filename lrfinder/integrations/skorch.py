@@ -45,7 +45,8 @@ def range_test(
         X: inputs, as for `fit`.
         y: targets, as for `fit`.
         set_lr: set the net's `lr` to the suggestion.
-        **options: as for `LRFinder.range_test`.
+        **options: as for `LRFinder.range_test`; the batches of a `val_loader` go to the net's
+            `validation_step`.
 
     Raises:
         NoSuggestionError: if `set_lr` is true and the curve names no rate.
@@ -94,6 +95,7 @@ def _finder(net: NeuralNet, X: Any, y: Any) -> Iterator[tuple[LRFinder, Any]]:  
             tested.module_,
             tested.optimizer_,
             update_step=lambda _, batch: tested.train_step(batch)["loss"],
+            training_step=lambda _, batch: tested.validation_step(batch)["loss"],
             preserve=[tested.criterion_],
         )
         yield finder, tested.get_iterator(data, training=True)

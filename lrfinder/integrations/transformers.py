@@ -42,7 +42,8 @@ def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Ran
         trainer: of a single process.
         set_lr: write the suggestion to `trainer.args.learning_rate`, and to the optimizer if the
             trainer has one already.
-        **options: as for `LRFinder.range_test`.
+        **options: as for `LRFinder.range_test`; as `val_loader`, pass
+            `trainer.get_eval_dataloader()`, whose losses are those of `prediction_step`.
 
     Raises:
         InvalidInputError: if the trainer trains in several processes, or shards its model.
@@ -139,8 +140,10 @@ class _MicroBatches:
             yield from (_MicroBatch(items, inputs) for inputs in samples)
 
 
-def _loss(trainer: Trainer, model: nn.Module, batch: _MicroBatch) -> Any:
+def _loss(trainer: Trainer, model: nn.Module, batch: Any) -> Any:
     with trainer.compute_loss_context_manager(), trainer.accelerator.autocast():
+        if not isinstance(batch, _MicroBatch):  # of the validation, as its loader made it
+            return trainer.prediction_step(model, batch, prediction_loss_only=True)[0]
         loss = trainer.compute_loss(model, batch.inputs, num_items_in_batch=batch.items)
     # Divided by all targets of the update, it is a part of the loss: we take the mean of parts.
     return loss * trainer.args.gradient_accumulation_steps if _is_part(trainer, batch) else loss

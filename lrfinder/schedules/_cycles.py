@@ -104,8 +104,7 @@ def one_cycle(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        max_lr: a suggestion, of which `max_lr` is taken, not `lr`, or the peak rate of the largest
-            group, > 0.
+        max_lr: a suggestion, of which `max_lr` is taken, or the peak of the largest group, > 0.
         total_steps: optimizer steps of the training; after them torch raises.
         pct_start: fraction of the training in which the rate rises, in (0, 1).
         anneal_strategy: half cosines ("cos") or straight lines ("linear").

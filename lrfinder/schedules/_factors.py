@@ -118,8 +118,7 @@ def exponential(optimizer: Optimizer, lr: Suggestion | float, *, gamma: float) -
     Args:
         optimizer: its rates are set to those of step 0.
         lr: a suggestion, of which `lr` is taken, or the first rate of the largest group, > 0.
-        gamma: factor of one optimizer step, in (0, 1]. For a factor `g` per epoch pass
-            `g ** (1 / steps_per_epoch)`.
+        gamma: factor of one step, in (0, 1]; for `g` per epoch pass `g ** (1 / steps_per_epoch)`.
 
     Raises:
         InvalidInputError: if an argument is out of range.
@@ -182,8 +181,7 @@ def lambda_(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which `lr` is taken, or the rate of the largest group where the factor
-            is 1, > 0.
+        lr: a suggestion, of which `lr` is taken, or the largest group's rate at a factor of 1, > 0.
         lr_lambda: from the optimizer step, >= 0, to the factor; or one such function per parameter
             group. torch saves a callable object's state, not a function.
 

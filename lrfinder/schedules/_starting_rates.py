@@ -23,13 +23,7 @@ def positive(name: str, value: float, at_most: float = math.inf) -> float:
 
 
 def relative_floor(name: str, lowest: float, lrs: Sequence[float]) -> float:
-    """Return a floor as a fraction of the largest rate; raise if it is not in [0, largest rate].
-
-    Args:
-        name: the argument, for the message.
-        lowest: floor of the largest group.
-        lrs: rate of each group, >= 0.
-    """
+    """Return a floor as a fraction of the largest rate; raise if it is not in [0, largest rate]."""
     largest = max(lrs)
     if 0 <= lowest <= largest:
         return lowest / largest
@@ -39,16 +33,10 @@ def relative_floor(name: str, lowest: float, lrs: Sequence[float]) -> float:
 
 
 def group_rates(optimizer: Optimizer, lr: Suggestion | float, number: str = "lr") -> list[float]:
-    """Return one rate per parameter group.
+    """Return one rate per parameter group, the largest of them `lr`.
 
-    Args:
-        optimizer: if `lr` is a number, its current rates give the ratios of the groups.
-        lr: a suggestion, or the rate of the largest group, > 0.
-        number: attribute of the suggestion to take, and name of the argument, for the message.
-
-    Raises:
-        InvalidInputError: if a rate is not > 0, if the suggestion is for another number of groups,
-            or if all current rates are 0, so that there are no ratios to keep.
+    The ratios are those of the suggestion, of which the attribute `number` is taken, or else of the
+    optimizer's current rates.
     """
     groups = len(optimizer.param_groups)
     if isinstance(lr, Suggestion):
@@ -68,15 +56,6 @@ def group_rates(optimizer: Optimizer, lr: Suggestion | float, number: str = "lr"
     return [largest * ratio for ratio in group_ratios(current)]
 
 
-def set_starting_rates(optimizer: Optimizer, lrs: Sequence[float]) -> None:
-    """Set the rates that the next scheduler starts from, one per parameter group."""
-    set_learning_rates(optimizer, lrs)
-    for group, lr in zip(optimizer.param_groups, lrs, strict=True):
-        # torch would start from the `initial_lr` of an earlier scheduler. A float never shares
-        # memory with a Tensor rate that is filled in place.
-        group["initial_lr"] = lr
-
-
 @contextmanager
 def starting_at(optimizer: Optimizer, lrs: Sequence[float]) -> Iterator[None]:
     """Set the rates that a scheduler built in the block starts from; undo all if the block raises.
@@ -88,7 +67,11 @@ def starting_at(optimizer: Optimizer, lrs: Sequence[float]) -> Iterator[None]:
     groups = [dict(group) for group in optimizer.param_groups]
     before = learning_rates(optimizer)
     try:
-        set_starting_rates(optimizer, lrs)
+        set_learning_rates(optimizer, lrs)
+        for group, lr in zip(optimizer.param_groups, lrs, strict=True):
+            # torch would start from the `initial_lr` of an earlier scheduler. A float never shares
+            # memory with a Tensor rate that is filled in place.
+            group["initial_lr"] = lr
         yield
     except BaseException:
         vars(optimizer).clear()

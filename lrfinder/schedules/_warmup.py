@@ -20,13 +20,7 @@ from torch.optim.lr_scheduler import (
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.checks import check_count
 from lrfinder._sweep.param_groups import learning_rates
-from lrfinder.schedules._starting_rates import (
-    group_rates,
-    positive,
-    relative_floor,
-    set_starting_rates,
-    starting_at,
-)
+from lrfinder.schedules._starting_rates import group_rates, positive, relative_floor, starting_at
 from lrfinder.suggestion import Suggestion
 
 # From the fraction of the decay that is done, in [0, 1], to the fraction of the rate that is left.
@@ -235,6 +229,6 @@ def warmup(
                 "and step each of the two by itself"
             )
         # `then` may not start at its base rates: its first factor need not be 1.
-        set_starting_rates(optimizer, learning_rates(optimizer))
-        rise = LinearLR(optimizer, start_factor, total_iters=warmup_steps)
-        return SequentialLR(optimizer, [rise, following], [warmup_steps])
+        with starting_at(optimizer, learning_rates(optimizer)):
+            rise = LinearLR(optimizer, start_factor, total_iters=warmup_steps)
+            return SequentialLR(optimizer, [rise, following], [warmup_steps])

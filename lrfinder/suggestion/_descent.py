@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from lrfinder._errors import NoSuggestionError
 from lrfinder._sweep.stopping import RESOLUTION
-from lrfinder.suggestion._curve import Curve
+from lrfinder.suggestion._curve import Array, Curve
 from lrfinder.suggestion._smoothing import gaussian_smooth, median_filter
-
-Array = npt.NDArray[np.float64]
 
 # The peak of a cycle as a share of the rate with the lowest loss. A sweep only passes there: its
 # loss falls on for some steps after the rate has become too high to stay at, and a cycle as a share
@@ -103,7 +101,7 @@ class Descent(NamedTuple):
         """The smallest change of the smoothed loss that is not noise."""
         level = float(np.abs(self.loss[: self.minimum + 1]).max())
         sigmas = _SIGMAS * (_AT_THE_END if self.minimum > len(self.loss) - 1 - self.width else 1.0)
-        return max(sigmas * smoothed_noise(self.noise, self.width), RESOLUTION * level)
+        return max(sigmas * _smoothed_noise(self.noise, self.width), RESOLUTION * level)
 
     @property
     def begins_flat(self) -> bool:
@@ -146,9 +144,8 @@ class Descent(NamedTuple):
                 f"need at least {_FEWEST_POINTS} finite points, got {finite} of "
                 f"{len(self.curve.loss)}; lower start_lr and end_lr, or raise num_iter"
             )
-        if self.is_significant:
-            return
-        raise NoSuggestionError(self._why_not())
+        if not self.is_significant:
+            raise NoSuggestionError(self._why_not())
 
     def _why_not(self) -> str:
         """Return why there is no descent, with the advice that fits the cause."""
@@ -171,6 +168,23 @@ class Descent(NamedTuple):
             f"the loss does not fall before it rises at lr={begin:.1e}; raise num_iter so that "
             "more steps are taken below that rate, or use larger batches"
         )
+
+
+class Reading(NamedTuple):
+    """What a rule reads off a descent.
+
+    Attributes:
+        lr: learning rate, > 0.
+        max_lr: upper bound for a cyclic schedule, >= `lr`.
+        why: what the rule saw.
+    """
+
+    lr: float
+    max_lr: float
+    why: str
+
+
+Rule = Callable[[Descent], Reading]
 
 
 def analyze_descent(curve: Curve) -> Descent:
@@ -198,14 +212,16 @@ def analyze_descent(curve: Curve) -> Descent:
     raw = median_filter(loss)
     end = _explosion(raw)
     loss, raw = loss[:end], raw[:end]
-    noise, width = noise_level(loss), _width(curve)
+    decades = math.log10(curve.lr[-1] / curve.lr[0]) if curve.step_mode == "exp" else 1.0
+    width = max(_WIDTH, _SHARE_OF_DECADE * len(curve.lr) / max(decades, 1.0))
+    noise = _noise_level(loss)
     start = _start_level(raw)
     # A rise must not lean into the window of the smoothing: it counts up to twice the fall.
     raw = np.minimum(raw, start + max(start - float(raw.min()), _START_SIGMAS * noise))
     smooth = gaussian_smooth(raw, width)
     minimum = int(np.argmin(smooth))
     # A bump before the fall is no part of it: the fall begins at the level of the start.
-    start = max(float(smooth[0]), start) + _START_SIGMAS * smoothed_noise(noise, width)
+    start = max(float(smooth[0]), start) + _START_SIGMAS * _smoothed_noise(noise, width)
     top = min(float(smooth[: minimum + 1].max()), start)
     return Descent(curve, curve.lr[:end], raw, smooth, minimum, top, noise, width)
 
@@ -218,7 +234,7 @@ def _explosion(raw: Array) -> int:
     """
     start = _start_level(raw)
     fall = start - float(raw.min())
-    far = start + _EXPLOSION * max(fall, 4 * noise_level(raw), RESOLUTION * abs(start))
+    far = start + _EXPLOSION * max(fall, 4 * _noise_level(raw), RESOLUTION * abs(start))
     beyond = np.flatnonzero(raw > far)
     return max(int(beyond[0]), _FEWEST_POINTS) if len(beyond) else len(raw)
 
@@ -228,13 +244,7 @@ def _start_level(raw: Array) -> float:
     return float(np.median(raw[: max(_FEWEST_POINTS, len(raw) // 10)]))
 
 
-def _width(curve: Curve) -> float:
-    """Return the width of the smoothing in points."""
-    decades = math.log10(curve.lr[-1] / curve.lr[0]) if curve.step_mode == "exp" else 1.0
-    return max(_WIDTH, _SHARE_OF_DECADE * len(curve.lr) / max(decades, 1.0))
-
-
-def noise_level(loss: Array) -> float:
+def _noise_level(loss: Array) -> float:
     """Return the standard deviation of the noise, from second differences, which trends leave out.
 
     References:
@@ -248,6 +258,6 @@ def noise_level(loss: Array) -> float:
     return float(np.median(np.abs(second)) / median_to_sigma)
 
 
-def smoothed_noise(noise: float, width: float) -> float:
+def _smoothed_noise(noise: float, width: float) -> float:
     """Return the standard deviation that the smoothing leaves of independent noise."""
     return noise / math.sqrt(2 * math.sqrt(math.pi) * width)

@@ -99,39 +99,24 @@ class Confidence(str, Enum):
 
 
 def diagnose(descent: Descent) -> tuple[Finding, ...]:
-    """Return what a reader of a curve should know; nothing if the curve is as it should be.
-
-    Args:
-        descent: the analysed curve.
-    """
-    return tuple(_findings(descent))
-
-
-def confidence(findings: Sequence[Finding], rates: Sequence[float]) -> Confidence:
-    """Return how far a suggestion can be trusted.
-
-    Args:
-        findings: about its curve.
-        rates: what several rules read off that curve.
-    """
-    doubts = sum(finding.doubtful for finding in findings)
-    if len(rates) > 1:
-        factor = max(rates) / min(rates)
-        doubts += (factor > DISAGREEMENT) + (factor > DISAGREEMENT**2)
-    return list(Confidence)[min(doubts, 2)]
-
-
-def _findings(descent: Descent) -> Iterator[Finding]:
-    yield from _stop_findings(descent.curve)
+    """Return what a reader of a curve should know; nothing if the curve is as it should be."""
+    stopped = _stop_findings(descent.curve)
     try:
         descent.check_significant()
     except NoSuggestionError as error:
         text = str(error)
         advice = f"{text[:1].upper()}{text[1:]}."
-        yield Finding(Diagnosis.NO_DESCENT, advice, doubtful=True)
-    else:
-        yield from _end_findings(descent)
-        yield from _fall_findings(descent)
+        return (*stopped, Finding(Diagnosis.NO_DESCENT, advice, doubtful=True))
+    return (*stopped, *_end_findings(descent), *_fall_findings(descent))
+
+
+def confidence(findings: Sequence[Finding], rates: Sequence[float]) -> Confidence:
+    """Return how far to trust a suggestion, from its findings and the rates of several rules."""
+    doubts = sum(finding.doubtful for finding in findings)
+    if len(rates) > 1:
+        factor = max(rates) / min(rates)
+        doubts += (factor > DISAGREEMENT) + (factor > DISAGREEMENT**2)
+    return list(Confidence)[min(doubts, 2)]
 
 
 def _stop_findings(curve: Curve) -> Iterator[Finding]:

@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
-Array = npt.NDArray[np.float64]
+from lrfinder.suggestion._curve import Array
 
 # Beyond this many standard deviations a Gaussian weight is below 1 %.
 _REACH = 3.0
@@ -43,9 +43,6 @@ def gaussian_smooth(values: Sequence[float] | Array, width: float) -> Array:
         values: shape `(n,)`, finite, n >= 1, evenly spaced.
         width: standard deviation of the weight in points, > 0.
 
-    Returns:
-        Smoothed values, shape `(n,)`.
-
     References:
         William S. Cleveland, "Robust Locally Weighted Regression and Smoothing Scatterplots",
         JASA 74 (1979), section 2; Jianqing Fan, "Design-adaptive Nonparametric Regression",
@@ -53,21 +50,12 @@ def gaussian_smooth(values: Sequence[float] | Array, width: float) -> Array:
     """
     y = np.asarray(values, dtype=np.float64)
     reach = math.ceil(_REACH * width)
-    highest = _running_maximum(y, reach)
-    lowest = -_running_maximum(-y, reach)
-    return np.clip(_local_lines(y, width)[0], lowest, highest)
+    under = sliding_window_view(np.pad(y, reach, mode="edge"), 2 * reach + 1)
+    return np.clip(_local_lines(y, width)[0], under.min(axis=1), under.max(axis=1))
 
 
 def gaussian_slope(values: Sequence[float] | Array, width: float) -> Array:
-    """Return the slope of the local linear fit of `gaussian_smooth`, per point.
-
-    Args:
-        values: shape `(n,)`, finite, n >= 1, evenly spaced.
-        width: standard deviation of the weight in points, > 0.
-
-    Returns:
-        Slopes, shape `(n,)`; zero where there is a single point.
-    """
+    """Return the slope per point of the fit of `gaussian_smooth`; zero for a single point."""
     return _local_lines(np.asarray(values, dtype=np.float64), width)[1]
 
 
@@ -93,18 +81,3 @@ def _local_lines(y: Array, width: float) -> tuple[Array, Array]:
     known = spread > _NO_SPREAD
     slope = np.divide(covariance, spread, out=np.zeros(n), where=known)
     return centre + mean_y - slope * mean_offset, slope
-
-
-def _running_maximum(y: Array, reach: int) -> Array:
-    """Return the highest value within `reach` points of each.
-
-    References:
-        Marcel van Herk, "A fast algorithm for local minimum and maximum filters on rectangular and
-        octagonal kernels", Pattern Recognition Letters 13 (1992).
-    """
-    window = 2 * reach + 1
-    padding = (reach, reach + -(len(y) + 2 * reach) % window)
-    blocks = np.pad(y, padding, constant_values=-np.inf).reshape(-1, window)
-    ahead = np.maximum.accumulate(blocks, axis=1).ravel()
-    behind = np.maximum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
-    return np.maximum(behind[: len(y)], ahead[window - 1 : window - 1 + len(y)])

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder.suggestion._curve import Curve
-from lrfinder.suggestion._descent import Descent, analyze_descent
+from lrfinder.suggestion._descent import Descent, Reading, Rule, analyze_descent
 from lrfinder.suggestion._diagnosis import confidence, diagnose
-from lrfinder.suggestion._rule import Reading, Rule
 from lrfinder.suggestion._suggestion import Suggestion
 from lrfinder.suggestion.midpoint import midpoint
 from lrfinder.suggestion.minimum import minimum
 from lrfinder.suggestion.steepest import steepest
 
-METHODS: dict[str, Rule] = {
-    "steepest": steepest,
-    "midpoint": midpoint,
-    "minimum": minimum,
-}
+METHODS: dict[str, Rule] = {"steepest": steepest, "midpoint": midpoint, "minimum": minimum}
 """Every rule by its name; a new one is a file and a line here."""
 
 # The rules whose agreement says how sure a suggestion is.
@@ -29,16 +24,7 @@ _CYCLE = 1 / 4
 
 
 def suggest(descent: Descent, method: str = "steepest") -> Suggestion:
-    """Return the learning rate that a rule reads off a curve.
-
-    Args:
-        descent: the analysed curve.
-        method: name of the rule, a key of `METHODS`.
-
-    Raises:
-        NoSuggestionError: if the curve names no rate.
-        InvalidInputError: if there is no such rule.
-    """
+    """Return what the rule of this name reads off a curve; raise if it names no rate."""
     if method not in METHODS:
         raise InvalidInputError(
             f"expected method to be one of {', '.join(METHODS)}, got {method!r}"
@@ -91,8 +77,7 @@ def _readings_of_repeats(rule: Rule, curve: Curve) -> Iterator[Reading]:
             continue
 
 
-def _geometric_mean(values: Iterable[float]) -> float:
-    values = list(values)
+def _geometric_mean(values: Sequence[float]) -> float:
     if len(values) == 1:
         return values[0]
     return math.exp(math.fsum(map(math.log, values)) / len(values))

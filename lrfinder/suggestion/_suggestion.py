@@ -116,7 +116,12 @@ class Suggestion:
             )
         if self._doubt and is_rank_zero():
             warn(f"lr={self.lr:.2e} has {self._doubt}")
-        self._check_batch_size(batch_size)
+        is_other = None not in (batch_size, self.batch_size) and batch_size != self.batch_size
+        if is_other and is_rank_zero():
+            warn(
+                f"expected {self.batch_size} samples in an optimizer step, as in the range test, "
+                f"got {batch_size}; another batch size wants another rate: repeat the test with it"
+            )
         set_learning_rates(optimizer, self.lrs)
         set_initial_learning_rates(optimizer)
         scheduler = overriding_scheduler(optimizer)
@@ -124,14 +129,6 @@ class Suggestion:
             warn(
                 f"a {type(scheduler).__name__} is attached to the optimizer and will set the "
                 "learning rate it was created with again; create the scheduler after apply()"
-            )
-
-    def _check_batch_size(self, batch_size: int | None) -> None:
-        is_other = None not in (batch_size, self.batch_size) and batch_size != self.batch_size
-        if is_other and is_rank_zero():
-            warn(
-                f"expected {self.batch_size} samples in an optimizer step, as in the range test, "
-                f"got {batch_size}; another batch size wants another rate: repeat the test with it"
             )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lrfinder.suggestion._descent import Descent
-from lrfinder.suggestion._rule import Reading
+from lrfinder.suggestion._descent import Descent, Reading
 
 
 def midpoint(descent: Descent) -> Reading:
@@ -16,8 +15,5 @@ def midpoint(descent: Descent) -> Reading:
         Half-maximum timing of a noisy edge; our own use.
     """
     lr = float(descent.lr[descent.last_above(0.5)])
-    return Reading(
-        lr=lr,
-        max_lr=descent.peak_lr(lr),
-        why=f"half of the fall from {descent.top:.3g} to {descent.bottom:.3g} is done there",
-    )
+    why = f"half of the fall from {descent.top:.3g} to {descent.bottom:.3g} is done there"
+    return Reading(lr, descent.peak_lr(lr), why)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lrfinder.suggestion._descent import Descent
-from lrfinder.suggestion._rule import Reading
+from lrfinder.suggestion._descent import Descent, Reading
 
 # At the minimum the sweep is only passing; a training that stays there has no margin left.
 _MARGIN = 4.0
@@ -18,8 +17,5 @@ def minimum(descent: Descent) -> Reading:
         of it from below.
     """
     lr = descent.minimum_lr / _MARGIN
-    return Reading(
-        lr=lr,
-        max_lr=descent.peak_lr(lr),
-        why=f"it is a quarter of {descent.minimum_lr:.1e}, where the loss is lowest",
-    )
+    why = f"it is a quarter of {descent.minimum_lr:.1e}, where the loss is lowest"
+    return Reading(lr, descent.peak_lr(lr), why)

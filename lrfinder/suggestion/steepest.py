@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrfinder.suggestion._descent import Descent
-from lrfinder.suggestion._rule import Reading
+from lrfinder.suggestion._descent import Descent, Reading
 from lrfinder.suggestion._smoothing import gaussian_slope
 
 # Width of the slope's window as a share of the steps between 10 % and 90 % of the fall: wide
@@ -31,11 +30,8 @@ def steepest(descent: Descent) -> Reading:
     width = max(_NARROWEST, _SHARE_OF_FALL * descent.points)
     slope = gaussian_slope(np.minimum(descent.raw, descent.top), width)
     lr = float(descent.lr[np.argmin(slope[: descent.minimum + 1])])
-    return Reading(
-        lr=lr,
-        max_lr=descent.peak_lr(lr),
-        why=(
-            f"the loss falls fastest there, on its way from {descent.top:.3g} to "
-            f"{descent.bottom:.3g} at lr={descent.minimum_lr:.1e}"
-        ),
+    why = (
+        f"the loss falls fastest there, on its way from {descent.top:.3g} to "
+        f"{descent.bottom:.3g} at lr={descent.minimum_lr:.1e}"
     )
+    return Reading(lr, descent.peak_lr(lr), why)

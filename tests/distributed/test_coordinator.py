@@ -1,5 +1,6 @@
 """The messages and heartbeats of ranks, each rank in a thread of this process."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -45,6 +46,22 @@ def test_a_failure_reaches_ranks_that_wait_and_ranks_that_come_later():
         assert isinstance(ended, SweepError)
         assert "rank 1 failed with ValueError: bad label" in str(ended)
     three[1].raise_failure()  # it raises its own error instead
+
+
+def test_a_rank_that_fails_with_the_values_at_hand_does_not_take_them_from_a_slower_one():
+    two = coordinators(2)
+    failed, wait = threading.Event(), two[1]._wait_for_all
+
+    def gather_and_fail():
+        values = two[0].gather(0)
+        two[0].report_failure(ValueError("the values differ"))
+        failed.set()
+        return values
+
+    two[1]._wait_for_all = lambda: (wait(), failed.wait(5))
+    assert at_once([gather_and_fail, partial(two[1].gather, 1)]) == [[0, 1]] * 2
+    with pytest.raises(SweepError, match="the values differ"):
+        two[1].gather(1)
 
 
 def test_after_a_failure_of_all_ranks_is_cleared_ranks_wait_for_each_other_again():

@@ -322,6 +322,31 @@ def test_ranks_that_want_different_things_are_told_so_before_they_wait_for_each_
         assert took < 20
 
 
+def a_new_metric_on_one_rank(at):
+    step = -1
+
+    def training_step(model, batch):
+        nonlocal step
+        step += 1
+        output = {"loss": MSE(model(batch[0]), batch[1])}
+        return output | {"new": 1.0} if step >= at and rank() == BAD else output
+
+    finder = {"training_step": training_step}
+    return and_train_on(range_test_in(criterion=None, finder=finder, num_iter=10))
+
+
+@pytest.mark.parametrize("at", [1, 4, 9])
+def test_a_metric_that_is_new_on_one_rank_only_ends_the_sweep_of_all(at, expected):
+    for number, (ended, kept, took, _, after) in enumerate(run(a_new_metric_on_one_rank, 3, at)):
+        assert ended.kind is InvalidInputError
+        assert "the same new metrics in a step, but rank 0 has none and rank 1 has new" in str(
+            ended.message
+        )
+        assert kept
+        assert took < 10
+        assert same(after, expected[number])
+
+
 def skipped_steps(synchronised):
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
     model = in_parallel(network()) if synchronised else network()

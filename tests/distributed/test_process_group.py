@@ -111,6 +111,44 @@ def test_metrics_are_means_over_ranks_too():
         np.testing.assert_allclose(result.metrics["twice"], 2 * np.array(result.loss))
 
 
+def metrics_that_appear_later(val_every):
+    step = -1
+
+    def training_step(model, batch):
+        nonlocal step
+        step += model.training
+        output = {"loss": MSE(model(batch[0]), batch[1])}
+        if step % 3 == 2:
+            output["third"] = step + rank()
+        if step >= 3:
+            output["from the fourth"] = torch.tensor(float(rank()))
+        if step == 8:
+            output["at the end"] = 1.0
+        return output
+
+    model = in_parallel(network())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader = Shard(shares=[8, 24])
+    return LRFinder(model, optimizer, training_step=training_step).range_test(
+        loader, loader, val_every=val_every, end_lr=1e-3, num_iter=9, progress=False
+    )
+
+
+@pytest.mark.parametrize("val_every", [1, 2])
+def test_metrics_that_first_appear_in_later_steps_are_means_over_ranks_too(val_every):
+    nan, share = np.nan, 24 / 32
+    third = [nan, nan, 2 + share, nan, nan, 5 + share, nan, nan, 8 + share]
+    results = run(metrics_that_appear_later, 2, val_every)
+    for result in results:
+        assert result.metrics["third"] == pytest.approx(third, nan_ok=True)
+        later = [nan] * 3 + [share] * 6
+        assert result.metrics["from the fourth"] == pytest.approx(later, nan_ok=True)
+        assert result.metrics["at the end"] == pytest.approx([nan] * 8 + [1.0], nan_ok=True)
+        assert result.val_steps == tuple(range(0, 9, val_every))
+        assert (result.loss, result.val_loss) == (results[0].loss, results[0].val_loss)
+        np.testing.assert_allclose(result.val_loss, result.val_loss[0], rtol=0.1)
+
+
 def stopped_by_one_rank():
     def stop(lr, loss, step):
         return step == 4

@@ -48,13 +48,14 @@ class World:
         self.optimizer.step()
         return {"loss": loss.item()}
 
-    def attach(self):
+    def attach(self, **settings):
         return attach(
             self.trainer,
             self.model,
             self.optimizer,
             output_transform=lambda output: output["loss"],
             preserve=[self.scheduler],
+            **settings,
         )
 
     def train(self):
@@ -94,6 +95,23 @@ def test_the_curve_is_that_of_a_plain_loop():
     torch.manual_seed(5)
     plain = LRFinder(same.model, same.optimizer, nn.MSELoss()).range_test(loader(), **SWEEP)
     assert (ours.lr, ours.loss) == (plain.lr, plain.loss)
+
+
+@pytest.mark.parametrize("name", ["criterion", "training_step"])
+def test_the_validation_loss_is_that_of_a_plain_loop(name):
+    def training_step(model, batch):
+        return nn.functional.mse_loss(model(batch[0]), batch[1])
+
+    validates = {name: nn.MSELoss() if name == "criterion" else training_step}
+    world, same = World(), World()
+    batches = list(loader())[:2]
+    torch.manual_seed(5)
+    with world.attach(**validates) as finder:
+        ours = finder.range_test(loader(), batches, val_batches=2, **SWEEP)
+    torch.manual_seed(5)
+    finder = LRFinder(same.model, same.optimizer, nn.MSELoss())
+    plain = finder.range_test(loader(), batches, val_batches=2, **SWEEP)
+    assert (ours.loss, ours.val_loss) == (plain.loss, plain.val_loss)
 
 
 def test_the_handlers_of_the_range_test_are_gone_afterwards():

@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import MeanSquaredError
 
 from lrfinder import InvalidInputError, LRFinder, LRFinderWarning, NoResultError
 from lrfinder.integrations.lightning import RangeTest, range_test
@@ -611,3 +612,186 @@ def test_the_package_of_the_other_name(tmp_path, form):
     plain = LRFinder(net := Module().net, torch.optim.SGD(net.parameters(), lr=0.01), nn.MSELoss())
     torch.manual_seed(0)
     assert result.lr == plain.range_test(loader(), **SMOOTH).lr[: len(result)]
+
+
+class Validated(Regression):
+    """Also counts, and feeds a metric, in training and in validation."""
+
+    def __init__(self):
+        super().__init__()
+        self.error, self.val_error = MeanSquaredError(), MeanSquaredError()
+        self.val_seen = []
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.error(loss.detach(), torch.zeros(()))
+        self.log("error", self.error)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        outputs = self.net(batch[0])
+        self.val_error(outputs, batch[1])
+        self.log("val_error", self.val_error)
+        self.val_seen.append(batch_idx)
+        return nn.functional.mse_loss(outputs, batch[1])
+
+
+def val_loader(batch_size=8):
+    inputs = torch.randn(16, 4, generator=torch.Generator().manual_seed(2))
+    return DataLoader(TensorDataset(inputs, inputs.sum(1, keepdim=True)), batch_size)
+
+
+def state_of(module):
+    """Return all that a step of a `Validated` changes."""
+    metrics = (module.error, module.val_error)
+    return copy.deepcopy(
+        [
+            *module.state_dict().values(),
+            *(state for metric in metrics for state in metric.metric_state.values()),
+            *(torch.tensor(metric.update_count) for metric in metrics),
+            torch.tensor([each.training for each in module.modules()]),
+            torch.tensor([*module.seen, -1, *module.val_seen]),
+            torch.get_rng_state(),
+        ]
+    )
+
+
+@pytest.mark.parametrize("form", ["function", "callback"])
+def test_training_after_a_validated_range_test_equals_training_without(tmp_path, form):
+    """The training validates too, and its metrics and logs are compared as well."""
+    options = {"val_loader": val_loader(), "val_every": 2, **SWEEP}
+    tests = [RangeTest(**options)] if form == "callback" else []
+    trainers = make_trainer(tmp_path / "plain"), make_trainer(tmp_path / "probed", *tests)
+    states = []
+    for trainer in trainers:
+        torch.manual_seed(3)
+        module = Validated()
+        if trainer is trainers[1] and form == "function":
+            before = state_of(module)
+            assert len(range_test(trainer, module, loader(), **options).val_loss) > 5
+            assert_same(before, state_of(module))
+        trainer.fit(module, loader(), val_loader())
+        states.append(state_of(module))
+    assert_same(*states)
+    assert all(len(test.result.val_loss) > 5 for test in tests)
+    plain, probed = (trainer.callback_metrics for trainer in trainers)
+    assert plain == probed
+    logs = [next(path.rglob("metrics.csv")) for path in (tmp_path / "plain", tmp_path / "probed")]
+    assert logs[0].read_text() == logs[1].read_text()
+
+
+def test_a_failing_validation_leaves_everything_as_it_was_and_arrives_unchanged(tmp_path):
+    class Fails(Validated):
+        def validation_step(self, batch, batch_idx):
+            loss = super().validation_step(batch, batch_idx)
+            if len(self.val_seen) == 3:
+                raise ZeroDivisionError("mine")
+            return loss
+
+    trainer, module = make_trainer(tmp_path), Fails()
+    before = state_of(module)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        range_test(trainer, module, loader(), val_loader=val_loader(), **SWEEP)
+    assert_same(before, state_of(module))
+    assert "log" not in vars(module)
+
+
+class LogsIt(Validated):
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", super().validation_step(batch, batch_idx))
+
+
+class ReturnsADict(Validated):
+    def validation_step(self, batch):
+        return {"loss": super().validation_step(batch, 0), "outputs": batch[0]}
+
+
+class NamedByStage(Validated):
+    def validation_step(self, batch, batch_idx, dataloader_idx):
+        loss = super().validation_step(batch, batch_idx + dataloader_idx)
+        self.log("loss" if self.trainer.validating else "wrong", loss)
+
+
+@pytest.mark.parametrize("make", [Validated, LogsIt, ReturnsADict, NamedByStage])
+@pytest.mark.parametrize("val_batches", [None, 2])
+def test_the_validation_loss_is_that_of_a_plain_loop(tmp_path, make, val_batches):
+    module = make()
+    module.net[3].p = 0.0
+    monitor = "loss" if make is NamedByStage else None
+    options = {"val_batches": val_batches, **SWEEP}
+    batches = DataLoader(data(), batch_size=8)
+    trainer = make_trainer(tmp_path)
+    ours = range_test(
+        trainer, module, batches, monitor=monitor, val_loader=val_loader(16), **options
+    )
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
+    finder = LRFinder(module.net, optimizer, nn.MSELoss())
+    plain = finder.range_test(batches, val_loader(16), **options)
+    assert ours.val_steps == plain.val_steps
+    assert ours.val_loss == pytest.approx(plain.val_loss, rel=1e-6)
+    assert ours.loss == range_test(trainer, module, batches, monitor=monitor, **SWEEP).loss
+
+
+def test_batches_are_used_with_transfer_and_precision_of_the_trainer(tmp_path):
+    seen = []
+
+    class Watching(Validated):
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            return batch[0] * 0, batch[1] * 0
+
+        def training_step(self, batch, batch_idx):
+            outputs = self.net(batch[0])
+            seen.append((outputs.dtype, batch[0].abs().max().item()))
+            return nn.functional.mse_loss(outputs, batch[1])
+
+        def validation_step(self, batch, batch_idx):
+            return self.training_step(batch, batch_idx)
+
+    trainer = make_trainer(tmp_path, precision="bf16-mixed")
+    range_test(trainer, Watching(), loader(), val_loader=val_loader(), **SWEEP)
+    assert set(seen) == {(torch.bfloat16, 0.0)}
+
+
+def test_manual_optimisation_is_validated_by_the_value_to_monitor(tmp_path):
+    class Both(TwoNets):
+        def validation_step(self, batch):
+            for name, net in (("one", self.one), ("other", self.other)):
+                self.log(name, nn.functional.mse_loss(net(batch[0]), batch[1]))
+
+    module = Both()
+    batch = next(iter(val_loader()))
+    options = {"optimizer": 1, "monitor": "other", "val_loader": [batch], "end_lr": 1e-6}
+    result = range_test(make_trainer(tmp_path), module, loader(), **options, num_iter=5)
+    expected = nn.functional.mse_loss(module.other(batch[0]), batch[1]).item()
+    assert result.val_loss[0] == pytest.approx(expected, rel=1e-4)
+
+
+class ReturnsNothing(Validated):
+    def validation_step(self, batch, batch_idx):
+        super().validation_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("form", ["function", "callback"])
+@pytest.mark.parametrize(
+    ("make", "options", "says"),
+    [
+        (Regression, {"val_loader": val_loader()}, "Regression has no validation_step"),
+        (Validated, {"val_loader": [val_loader()] * 2}, "a single loader, got a list of 2"),
+        (Validated, {"val_loader": CombinedLoader({"one": val_loader()})}, "CombinedLoader of 1"),
+        (Validated, {"val_dataloaders": val_loader()}, "a single loader as val_loader"),
+        (
+            ReturnsNothing,
+            {"val_loader": val_loader()},
+            r"logs one as 'val_loss', .*\['val_error'\]",
+        ),
+    ],
+)
+def test_a_validation_without_a_loss_is_refused(tmp_path, form, make, options, says):
+    def test():
+        if form == "function":
+            range_test(make_trainer(tmp_path), make(), loader(), **options, **SWEEP)
+        else:
+            trained(make(), make_trainer(tmp_path, RangeTest(**options, **SWEEP)))
+
+    with pytest.raises(InvalidInputError, match=says):
+        test()

@@ -81,6 +81,22 @@ def test_the_curve_is_that_of_a_plain_loop_with_the_nets_clipping():
     assert finder.range_test(loader, **SWEEP).loss == pytest.approx(result.loss, rel=1e-5)
 
 
+def test_the_validation_loss_is_that_of_the_net():
+    plain, probed = net().initialize(), net().initialize()
+    probed.module_.load_state_dict(plain.module_.state_dict())
+    _, held = probed.get_split_datasets(X, Y)
+    batches = probed.get_iterator(held, training=False)
+    result = range_test(probed, X, Y, val_loader=batches, start_lr=1e-9, **SWEEP)
+    inputs, targets = next(iter(batches))
+    assert probed.criterion_.training
+    expected = nn.functional.mse_loss(probed.module_.eval()(inputs), targets).item()
+    assert result.val_loss[0] == pytest.approx(expected, rel=1e-5)
+    for one in (plain, probed):
+        torch.manual_seed(3)
+        one.partial_fit(X, Y)
+    assert_same(weights(plain), weights(probed))
+
+
 @pytest.mark.parametrize("initialized", [False, True])
 def test_set_lr_is_what_the_net_trains_with(initialized):
     target = net()

@@ -175,6 +175,22 @@ def test_the_curve_is_that_of_a_plain_loop(tmp_path):
     assert ours.loss[:25] == pytest.approx(plain.loss[:25], rel=1e-4)  # then rounding grows
 
 
+@pytest.mark.parametrize("make", [classifier, language_model])
+@pytest.mark.parametrize(("accumulation", "val_batches"), [(1, 4), (2, 4), (2, 2)])
+def test_the_validation_loss_is_that_of_evaluate(tmp_path, make, accumulation, val_batches):
+    data = Sentences(label=(lambda tokens: tokens) if make is language_model else Sentences().label)
+    options = {"data": data, "gradient_accumulation_steps": accumulation}
+    plain, probed = (make_trainer(tmp_path, make(), **options) for _ in range(2))
+    probed.eval_dataset = torch.utils.data.Subset(data, range(8 * val_batches))
+    expected = probed.evaluate()["eval_loss"]
+    validated = {"val_loader": probed.get_eval_dataloader(), "val_batches": val_batches}
+    # A first step at a rate of almost nothing changes nothing to speak of.
+    result = range_test(probed, start_lr=1e-9, **validated, **SWEEP)
+    assert result.val_loss[0] == pytest.approx(expected, rel=1e-5)
+    assert not probed.accelerator.gradient_state.in_dataloader
+    assert_same(trained(plain), trained(probed))
+
+
 def test_accumulation_weighs_every_target_alike_as_the_trainer_does(tmp_path):
     data = Sentences(label=lambda tokens: tokens)
     # The whole data set in one update, either way.

@@ -137,15 +137,19 @@ def test_alternating_updates_within_one_model(model, digits, loader):
     assert not head.state
 
 
-def test_validation_beside_a_step_of_ones_own_uses_the_criterion(gan, loader):
+@pytest.mark.parametrize("name", ["criterion", "training_step"])
+def test_validation_beside_a_step_of_ones_own(gan, loader, name):
+    def reconstruct(generator, batch):
+        return nn.functional.mse_loss(generator(batch[0]), batch[1])
+
     gan.generator[1].eval()  # so that one step at a rate of almost nothing changes nothing
     flat = [(torch.randn(64, 16), torch.rand(64, 64)) for _ in range(2)]
     finder = LRFinder(
         gan.generator,
         gan.generator_optimizer,
-        nn.MSELoss(),
         update_step=gan.update,
         preserve=[gan.critic, gan.critic_optimizer],
+        **{name: nn.MSELoss() if name == "criterion" else reconstruct},
     )
     result = finder.range_test(loader, flat, num_iter=5, progress=False)
     expected = nn.functional.mse_loss(gan.generator.eval()(flat[0][0]), flat[0][1]).item()
