@@ -23,47 +23,46 @@ T = TypeVar("T")
 
 def to_dict(fields: Mapping[str, Any], format_name: str) -> dict[str, Any]:
     """Return the fields of a result as plain lists and strings, with a format version."""
-    content: dict[str, Any] = {"format": format_name, "version": FORMAT_VERSION}
-    return content | {name: _plain(value) for name, value in fields.items()}
+    content: dict[str, Any] = _convert(fields, _plain)
+    return {"format": format_name, "version": FORMAT_VERSION, **content}
 
 
 def write_json(content: Mapping[str, Any], path: str | PathLike[str]) -> None:
-    """Write plain lists and strings as JSON; the file is replaced as a whole or not at all.
-
-    Of several processes in a group, which all have the same result, rank 0 alone writes.
-    """
-    if is_rank_zero():
-        write_whole(path, json.dumps(_encode(content), indent=1, allow_nan=False) + "\n")
+    """Write plain lists and strings as JSON; the file is replaced as a whole or not at all."""
+    write_whole(path, json.dumps(_convert(content, _encode), indent=1, allow_nan=False) + "\n")
 
 
 def read_json(
     path: str | PathLike[str], format_name: str, parse: Callable[[dict[str, Any]], T]
 ) -> T:
-    """Return what a file holds.
-
-    Args:
-        path: file to read.
-        format_name: that it must have.
-        parse: makes a result of the fields; what it raises means that they are wrong.
+    """Return what `parse` makes of a file of this format; what it raises is a wrong field.
 
     Raises:
         ResultFileError: if the file is truncated, of another format version, or not ours.
         OSError: if it cannot be read at all.
     """
+    name = repr(os.fspath(path))
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ResultFileError(
-            f"{os.fspath(path)!r} is not a complete JSON file ({error}); it may have been cut "
-            "short: run the range test again"
+            f"{name} is not a complete JSON file ({error}); it may have been cut short: run the "
+            "range test again"
         ) from None
-    _check_format(content, path, format_name)
+    if not isinstance(content, dict) or content.get("format") != format_name:
+        kind = format_name.rpartition(".")[2]
+        raise ResultFileError(f"{name} was not written by {kind}.save; pass a file that was")
+    if content.get("version") != FORMAT_VERSION:
+        raise ResultFileError(
+            f"{name} has format version {content.get('version')!r}, not the {FORMAT_VERSION} that "
+            "this lrfinder reads; read it with the lrfinder that wrote it"
+        )
     try:
         return parse(content)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ResultFileError(
-            f"{os.fspath(path)!r} is not a complete result ({type(error).__name__}: {error}); "
-            "run the range test again"
+            f"{name} is not a complete result ({type(error).__name__}: {error}); run the range "
+            "test again"
         ) from None
 
 
@@ -79,10 +78,10 @@ def format_of(path: str | PathLike[str]) -> str:
 def write_whole(path: str | PathLike[str], text: str) -> None:
     """Write a text file so that a reader sees the old content or the new, never a part.
 
-    Args:
-        path: file to write; its directory must exist.
-        text: the whole content.
+    Of several processes in a group, which all have the same result, rank 0 alone writes.
     """
+    if not is_rank_zero():
+        return
     target = Path(path)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
@@ -102,19 +101,6 @@ def _umask() -> int:
     return mask
 
 
-def _check_format(content: Any, path: str | PathLike[str], format_name: str) -> None:
-    if not isinstance(content, dict) or content.get("format") != format_name:
-        kind = format_name.rpartition(".")[2]
-        raise ResultFileError(
-            f"{os.fspath(path)!r} was not written by {kind}.save; pass a file that was"
-        )
-    if content.get("version") != FORMAT_VERSION:
-        raise ResultFileError(
-            f"{os.fspath(path)!r} has format version {content.get('version')!r}, not the "
-            f"{FORMAT_VERSION} that this lrfinder reads; read it with the lrfinder that wrote it"
-        )
-
-
 def result_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a range-test result; raises if they cannot be those of one."""
     size = content["batch_size"]
@@ -132,26 +118,20 @@ def result_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         "batch_size": None if size is None else int(size),
         "maximize": bool(content.get("maximize", False)),
     }
-    _check_columns(fields)
-    return fields
-
-
-def _check_columns(fields: Mapping[str, Any]) -> None:
     check_step_mode(fields["step_mode"])
     steps, lr = len(fields["lr"]), fields["lr"]
     if not all(math.isfinite(rate) and rate > 0 for rate in lr):
         raise ValueError("learning rates that are not positive and finite")
     if any(rate >= following for rate, following in pairwise(lr)):
         raise ValueError("learning rates that do not rise")
-    groups, metrics, repeats = (fields[name] for name in ("group_lrs", "metrics", "repeats"))
-    if any(
-        len(values) != steps for values in (fields["loss"], *groups, *metrics.values(), *repeats)
-    ):
+    several = (*fields["group_lrs"], *fields["metrics"].values(), *fields["repeats"])
+    if any(len(values) != steps for values in (fields["loss"], *several)):
         raise ValueError("columns of different lengths")
     if len(fields["val_steps"]) != len(fields["val_loss"]):
         raise ValueError("val_steps and val_loss of different lengths")
     if not set(fields["val_steps"]) <= set(range(steps)):
         raise ValueError("val_steps beyond the last step")
+    return fields
 
 
 def floats(values: Sequence[float | str]) -> tuple[float, ...]:
@@ -160,20 +140,19 @@ def floats(values: Sequence[float | str]) -> tuple[float, ...]:
 
 
 def _plain(value: Any) -> Any:
-    """Return tuples as lists, mappings as dicts and reasons as their texts."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+    """Return a stop reason as its text, and anything else as it is."""
     return value.value if isinstance(value, StopReason) else value
 
 
 def _encode(value: Any) -> Any:
     """Replace NaN and infinity, for which JSON has no number, by their names."""
-    if isinstance(value, Mapping):
-        return {key: _encode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_encode(item) for item in value]
-    if isinstance(value, float) and not (float("-inf") < value < float("inf")):
-        return str(value)
-    return value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _convert(content: Any, leaf: Callable[[Any], Any]) -> Any:
+    """Return nested mappings and sequences as dicts and lists, with each leaf converted."""
+    if isinstance(content, Mapping):
+        return {key: _convert(item, leaf) for key, item in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_convert(item, leaf) for item in content]
+    return leaf(content)

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import missing_extra
 from lrfinder._export.json import write_whole
 
@@ -19,16 +18,12 @@ Table = dict[str, list[float | None]]
 
 
 def columns(content: Mapping[str, Any], smoothed_loss: Sequence[float]) -> Table:
-    """Return every recorded number by the name of its column.
-
-    Args:
-        content: a result of n steps, as `to_dict` returns it.
-        smoothed_loss: the smoothed training loss, shape `(n,)`.
+    """Return the numbers of a result, as `to_dict` returns it, by the names of their columns.
 
     Returns:
         `lr`, `loss` and `smoothed_loss`; `val_loss`, None at steps without validation;
         `lr_group_0` and on with several parameter groups; `loss_sweep_0` and on with several
-        sweeps; and each metric, as `metric_NAME` where the name is taken. Each of length n.
+        sweeps; and each metric, as `metric_NAME` where the name is taken.
     """
     table: Table = {
         "lr": [*content["lr"]],
@@ -52,8 +47,7 @@ def to_csv(table: Table, path: str | PathLike[str]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
-    if is_rank_zero():
-        write_whole(path, text.getvalue())
+    write_whole(path, text.getvalue())
 
 
 def to_frame(table: Table) -> DataFrame:

@@ -20,15 +20,7 @@ def to_tensorboard(
     writer: SummaryWriter,
     tag: str,
 ) -> None:
-    """Write a result; see `RangeTestResult.to_tensorboard`.
-
-    Args:
-        content: as `to_dict` returns it.
-        figure: the picture of the curve.
-        suggestion: becomes a hyper-parameter; where there is none, the picture says why.
-        writer: stays open.
-        tag: what the names of the entries begin with.
-    """
+    """Write a result, as `to_dict` returns it; see `RangeTestResult.to_tensorboard`."""
     for step, (lr, loss) in enumerate(zip(content["lr"], content["loss"], strict=True)):
         writer.add_scalar(f"{tag}/lr", lr, step)
         writer.add_scalar(f"{tag}/loss", loss, step)

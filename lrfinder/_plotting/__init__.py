@@ -7,14 +7,14 @@ lies below; matplotlib only inside functions. Read in that order.
 
 from lrfinder._plotting.curves import Picture, draw_pictures, figure_of
 from lrfinder._plotting.notebook import figure_html, result_html
-from lrfinder._plotting.trials import draw_trials, new_figure
+from lrfinder._plotting.trials import PAIR_SIZE, draw_trials
 
 __all__ = [
+    "PAIR_SIZE",
     "Picture",
     "draw_pictures",
     "draw_trials",
     "figure_html",
     "figure_of",
-    "new_figure",
     "result_html",
 ]

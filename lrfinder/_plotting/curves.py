@@ -63,7 +63,10 @@ def draw_pictures(
     if show_lr is not None and not (math.isfinite(show_lr) and show_lr > 0):
         raise InvalidInputError(f"expected show_lr to be positive and finite, got {show_lr!r}")
     lines = {label: _lines(each, skip_start, skip_end) for label, each in pictures.items()}
-    ax = _new_axes() if ax is None else ax
+    if ax is None:
+        from matplotlib import pyplot
+
+        ax = pyplot.subplots(layout="constrained")[1]
     _scale(ax, list(pictures.values()), [line for each in lines.values() for line in each], log_lr)
     reason = ""
     if with_labels:
@@ -73,11 +76,12 @@ def draw_pictures(
         (label,) = pictures
         reason = _draw_single(ax, pictures[label], lines[label])
     if show_lr is not None:
-        marks.draw_rate(ax, show_lr)
-    groups = any(_rates_differ(picture.curve) for picture in pictures.values())
-    marks.describe(
-        ax, "learning rate of the largest group" if groups else "learning rate", "loss", reason
-    )
+        label = f"lr = {show_lr:.2e}"
+        ax.axvline(show_lr, color=marks.GREY, linestyle="--", linewidth=1.2, label=label)
+    curves = [picture.curve for picture in pictures.values()]
+    differ = any(not np.array_equal(lr, curve.lr) for curve in curves for lr in curve.group_lrs)
+    xlabel = "learning rate of the largest group" if differ else "learning rate"
+    marks.describe(ax, xlabel, "loss", reason)
     return ax
 
 
@@ -111,7 +115,7 @@ def _draw_single(ax: Axes, picture: Picture, lines: list[Line]) -> str:
     suggestion = picture.suggestion
     if isinstance(suggestion, NoSuggestionError):
         return f"no suggestion: {suggestion}"
-    marks.draw_bounds(ax, suggestion.min_lr, suggestion.max_lr)
+    marks.draw_span(ax, "bounds", suggestion.min_lr, suggestion.max_lr)
     label = f"suggestion ({suggestion.method})"
     marks.draw_suggestion(ax, lines[-1], suggestion.lr, marks.GREEN, label)
     marks.write_value(ax, lines[-1], suggestion.lr, marks.GREEN)
@@ -137,12 +141,6 @@ def _shows_stop(picture: Picture, line: Line) -> bool:
     return bool(seen) and picture.curve.stop_reason is not StopReason.COMPLETED
 
 
-def _new_axes() -> Axes:
-    from matplotlib import pyplot
-
-    return pyplot.subplots(layout="constrained")[1]
-
-
 def _scale(ax: Axes, pictures: list[Picture], lines: list[Line], log_lr: bool | None) -> None:
     if log_lr is None:
         log_lr = all(picture.curve.step_mode == "exp" for picture in pictures)
@@ -156,7 +154,3 @@ def _scale(ax: Axes, pictures: list[Picture], lines: list[Line], log_lr: bool | 
         bottom, top = ax.get_ylim()
         limits = min(limits[0], bottom), max(limits[1], top)
     ax.set_ylim(limits)
-
-
-def _rates_differ(curve: Curve) -> bool:
-    return any(not np.array_equal(rates, curve.lr) for rates in curve.group_lrs)

@@ -43,13 +43,7 @@ class Line:
 
 
 def line_of(descent: Descent, low: float, high: float) -> Line:
-    """Return the part of an analysed curve between two rates, with the band of its repeats.
-
-    Args:
-        descent: the analysed curve.
-        low: lowest rate to be seen.
-        high: highest rate to be seen.
-    """
+    """Return the part of an analysed curve between two rates, with the band of its repeats."""
     curve = descent.curve
     visible = (curve.lr >= low) & (curve.lr <= high)
     raw = np.where(np.isfinite(curve.loss), curve.loss, np.nan)
@@ -58,14 +52,7 @@ def line_of(descent: Descent, low: float, high: float) -> Line:
 
 
 def visible_rates(curve: Curve, skip_start: int, skip_end: int) -> tuple[float, float]:
-    """Return the lowest and highest rate that skips leave; they never empty a curve.
-
-    Args:
-        curve: every step of a sweep, shape `(n,)`.
-        skip_start: points to leave out at the start, >= 0; both skips are ignored where they
-            would leave fewer than 5.
-        skip_end: points to leave out at the end, >= 0.
-    """
+    """Return the lowest and highest rate that skips leave; they are ignored if that is too few."""
     points = len(curve.lr)
     if points - skip_start - skip_end < _FEWEST_POINTS:
         skip_start = skip_end = 0
@@ -74,14 +61,7 @@ def visible_rates(curve: Curve, skip_start: int, skip_end: int) -> tuple[float, 
 
 
 def y_limits(lines: Sequence[Line]) -> tuple[float, float] | None:
-    """Return the limits within which the descents are seen, whatever comes after them.
-
-    Args:
-        lines: all that is drawn on the axes.
-
-    Returns:
-        Bottom and top; None where the library that draws should choose.
-    """
+    """Return the limits within which the descents are seen; None where matplotlib should choose."""
     spans = [span for line in lines if (span := _span(line)) is not None]
     if not spans:
         return None

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 # The yellow of the palette is left out because it cannot be read on white.
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 COLOURS = (BLUE, VERMILLION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_GREY = "#555555"
+GREY = "#555555"
+# How a single point is drawn, over everything else.
+_BIG: dict[str, Any] = {"markersize": 9, "markeredgecolor": "white", "zorder": 5}
 # Part of the width of the axes that a number takes.
 _ROOM_FOR_A_NUMBER = 0.2
 
@@ -42,22 +44,16 @@ def draw_line(ax: Axes, line: Line, label: str, colour: str, style: str = "-") -
     ax.plot(line.lr, line.smoothed, style, color=colour, linewidth=1.8, label=label)
 
 
-def draw_bounds(ax: Axes, low: float, high: float) -> None:
-    """Shade the rates between two bounds."""
-    label = f"bounds {low:.1e} to {high:.1e}"
+def draw_span(ax: Axes, name: str, low: float, high: float) -> None:
+    """Shade the rates between two others."""
+    label = f"{name} {low:.1e} to {high:.1e}"
     ax.axvspan(low, high, color=GREEN, alpha=0.1, linewidth=0, zorder=0, label=label)
 
 
 def draw_suggestion(ax: Axes, line: Line, lr: float, colour: str, label: str | None = None) -> None:
     """Mark a rate on a line."""
     ax.axvline(lr, color=colour, linewidth=0.8, alpha=0.6, zorder=1)
-    dot: dict[str, Any] = {
-        "color": colour,
-        "markersize": 9,
-        "markeredgecolor": "white",
-        "label": label,
-    }
-    ax.plot([lr], [line.at(lr)], "o", zorder=5, **dot)
+    ax.plot([lr], [line.at(lr)], "o", color=colour, label=label, **_BIG)
 
 
 def write_value(ax: Axes, line: Line, lr: float, colour: str) -> None:
@@ -82,22 +78,12 @@ def write_value(ax: Axes, line: Line, lr: float, colour: str) -> None:
     )
 
 
-def draw_rate(ax: Axes, lr: float) -> None:
-    """Mark a rate of the user's own."""
-    ax.axvline(lr, color=_GREY, linestyle="--", linewidth=1.2, label=f"lr = {lr:.2e}")
-
-
 def draw_stop(ax: Axes, line: Line, colour: str, label: str | None = None) -> None:
     """Mark the end of a sweep, at the edge of the picture where the loss has left it."""
     bottom, top = ax.get_ylim()
     last = line.raw[-1] if np.isfinite(line.raw[-1]) else top
-    cross: dict[str, Any] = {
-        "color": colour,
-        "markersize": 9,
-        "markeredgecolor": "white",
-        "label": label,
-    }
-    ax.plot([line.lr[-1]], [min(max(last, bottom), top)], "X", zorder=5, clip_on=False, **cross)
+    height = min(max(last, bottom), top)
+    ax.plot([line.lr[-1]], [height], "X", color=colour, label=label, clip_on=False, **_BIG)
 
 
 def describe(ax: Axes, xlabel: str, ylabel: str, reason: str = "") -> None:

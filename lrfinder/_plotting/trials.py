@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lrfinder._plotting import marks
@@ -11,21 +11,10 @@ from lrfinder._plotting.curves import SIZE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+# Inches, for the picture of the sweep and that of its trials side by side.
+PAIR_SIZE = (2 * SIZE[0], SIZE[1])
 Point = tuple[float, float]
-
-
-def new_figure(*, pyplot: bool = False) -> Figure:
-    """Return a figure with room for two axes, which pyplot knows or does not know."""
-    from matplotlib import figure
-
-    make: Callable[..., Figure] = figure.Figure
-    if pyplot:
-        from matplotlib import pyplot as plt
-
-        make = plt.figure
-    return make(figsize=(2 * SIZE[0], SIZE[1]), layout="constrained")
 
 
 def draw_trials(
@@ -48,9 +37,7 @@ def draw_trials(
         interval: lowest and highest rate that the trials speak for.
     """
     ax.set_xscale("log")
-    low, high = interval
-    label = f"interval {low:.1e} to {high:.1e}"
-    ax.axvspan(low, high, color=marks.GREEN, alpha=0.1, linewidth=0, zorder=0, label=label)
+    marks.draw_span(ax, "interval", *interval)
     heights = [loss for _, loss in trials if math.isfinite(loss)]
     bottom, top = min(heights), max(heights)
     margin = 0.35 * (top - bottom) or 0.1 * abs(top) or 1.0
@@ -62,8 +49,7 @@ def draw_trials(
         height = bottom - 0.6 * margin
         arrow = {"arrowstyle": "->", "color": marks.GREEN, "linewidth": 1.5}
         ax.annotate("", (lr, height), (best_lr, height), arrowprops=arrow)
-        middle = math.sqrt(lr * best_lr)
-        text = f"x {lr / best_lr:.2g}: a longer training"
+        middle, text = math.sqrt(lr * best_lr), f"x {lr / best_lr:.2g}: a longer training"
         ax.annotate(text, (middle, height), (0, 3), textcoords="offset points", ha="center",
                     fontsize="small", color=marks.GREEN)  # fmt: skip
     marks.describe(ax, "learning rate", "training loss at the end")

@@ -12,7 +12,7 @@ import numpy as np
 
 from lrfinder import _export
 from lrfinder._errors import InvalidInputError, NoSuggestionError
-from lrfinder._plotting import draw_trials, figure_html, new_figure
+from lrfinder._plotting import PAIR_SIZE, draw_trials, figure_html
 from lrfinder._recommend.length import length_scale
 from lrfinder._recommend.search import FACTOR, Search, Train, parabola_minimum
 from lrfinder._recommend.trial import Trial, tail
@@ -99,7 +99,11 @@ class Recommendation(Suggestion):
         Returns:
             The axes of the sweep and of the trials.
         """
-        left, right = new_figure(pyplot=True).subplots(1, 2) if axes is None else axes
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.figure(figsize=PAIR_SIZE, layout="constrained").subplots(1, 2)
+        left, right = axes
         if self.result is not None:
             self.result.plot(ax=left, suggestion=self)
         draw_trials(
@@ -113,7 +117,9 @@ class Recommendation(Suggestion):
         return left, right
 
     def _repr_html_(self) -> str:
-        figure = new_figure()
+        from matplotlib.figure import Figure  # which pyplot does not know of
+
+        figure = Figure(figsize=PAIR_SIZE, layout="constrained")
         self.plot(figure.subplots(1, 2))
         return f"<div>{figure_html(figure)}{super()._repr_html_()}</div>"
 

@@ -27,11 +27,7 @@ class UsageError(CommandError):
 
 
 def say(text: str) -> None:
-    """Print at once. A reader that has gone, as in `| head -1`, is no reason to stop.
-
-    Raises:
-        CommandError: if the output cannot be written, for example because the disk is full.
-    """
+    """Print at once. A reader that has gone, as in `| head -1`, is no reason to stop."""
     try:
         print(text, flush=True)
     except OSError as error:
@@ -50,13 +46,7 @@ def flush() -> None:
 
 
 def check_directory(directory: Path, *names: str) -> None:
-    """Create a directory and check that files of these names can be written there.
-
-    Raises:
-        UsageError: if there is a file in place of the directory, or a directory in place of one of
-            the files, or if a picture would overwrite a result.
-        CommandError: if the directory cannot be created, is read-only or is full.
-    """
+    """Create a directory and check that files of these names can be written there."""
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--output {directory} is a file; pass a directory")
     try:
@@ -70,12 +60,7 @@ def check_directory(directory: Path, *names: str) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Check that a file can be replaced.
-
-    Raises:
-        UsageError: if it is a directory, or a picture would overwrite a result.
-        CommandError: if it is read-only.
-    """
+    """Check that a file can be replaced, and that no picture would overwrite a result."""
     if path.is_dir():
         raise UsageError(f"{path} is a directory; remove it or write to another place")
     if not path.exists():
@@ -89,14 +74,8 @@ def check_file(path: Path) -> None:
 def draw(result: RangeTestResult, path: Path, answer: Suggestion | None = None) -> None:
     """Write the picture of a result in the format that the file's suffix names.
 
-    Args:
-        result: the sweep.
-        path: file to write.
-        answer: rate to mark, and trials to draw beside the sweep if it has any; None for the rate
-            that the sweep suggests.
-
-    Raises:
-        CommandError: if the file cannot be written.
+    It marks the answer, with the trials of a recommendation beside the sweep; without an answer,
+    what the sweep suggests.
     """
     with any_backend():
         from matplotlib.figure import Figure  # without pyplot, no display is needed

@@ -16,7 +16,6 @@ from lrfinder._errors import NoSuggestionError
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
-from lrfinder._sweep.grid import StepMode
 from lrfinder.cli._output import CommandError, UsageError, check_directory, draw, say
 from lrfinder.suggestion import Suggestion
 
@@ -28,12 +27,7 @@ Lines = list[tuple[str, str]]
 
 
 def add_options(parser: argparse.ArgumentParser, end_lr: str = "10") -> None:
-    """Add the options of the search and of its files.
-
-    Args:
-        parser: parser of the command.
-        end_lr: text of the help for the default of `--end-lr`; the command sets the default.
-    """
+    """Add the options of the search and of its files; `end_lr` is its default in words."""
     search = parser.add_argument_group("search")
     _add(search, "--budget", _steps, "N", "optimizer steps of sweep and trials (default: 300)")
     _add(
@@ -85,12 +79,7 @@ def add_options(parser: argparse.ArgumentParser, end_lr: str = "10") -> None:
 
 
 def check_options(arguments: argparse.Namespace) -> None:
-    """Check what can be checked before the model is built.
-
-    Raises:
-        UsageError: if options do not go together, or the output cannot be a directory.
-        CommandError: if the directory cannot be written to.
-    """
+    """Check what can be checked before the model is built: options, and where files go."""
     if not arguments.start_lr < arguments.end_lr:
         raise UsageError(
             f"--start-lr must be below --end-lr, got {arguments.start_lr:g} and "
@@ -126,35 +115,25 @@ def search(
 ) -> None:
     """Search for a learning rate, print it with its reason, and write the files.
 
-    Args:
-        finder: holds the model.
-        train_loader: as for `LRFinder.range_test`.
-        val_loader: as for `LRFinder.range_test`; used if only the sweep is asked for.
-        arguments: the parsed options.
+    The validation loader is used if only the sweep is asked for.
 
     Raises:
         NoSuggestionError: if no rate was found; the files are written first.
         CommandError: if the files cannot be written; the rate is printed first.
     """
-    shared = {
-        "start_lr": arguments.start_lr,
-        "end_lr": arguments.end_lr,
-        "accumulation_steps": arguments.accumulation_steps,
-    }
+    shared = ("start_lr", "end_lr", "accumulation_steps")
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in shared}
     answer: Suggestion | None = None
     refusal: NoSuggestionError | None = None
     try:
         if arguments.sweep_only:
-            num_iter: int = arguments.num_iter or 100
-            step_mode: StepMode = arguments.step_mode or "exp"
-            answer = finder.range_test(
-                train_loader, val_loader, num_iter=num_iter, step_mode=step_mode, **shared
-            ).suggest()
+            options["num_iter"] = arguments.num_iter or 100
+            options["step_mode"] = arguments.step_mode or "exp"
+            answer = finder.range_test(train_loader, val_loader, **options).suggest()
         else:
-            budget: int = arguments.budget or 300
-            answer = finder.recommend(
-                train_loader, budget=budget, total_steps=arguments.total_steps, **shared
-            )
+            options["budget"] = arguments.budget or 300
+            options["total_steps"] = arguments.total_steps
+            answer = finder.recommend(train_loader, **options)
     except NoSuggestionError as error:
         refusal = error  # the sweep is there all the same
     if is_main_process():
@@ -179,12 +158,16 @@ def _publish(result: RangeTestResult, answer: Suggestion | None, directory: Path
 
 def _report(result: RangeTestResult, answer: Suggestion | None) -> str:
     lines: Lines = []
+    if answer is not None:
+        kind = "Recommended" if isinstance(answer, Recommendation) else "Suggested"
+        lines.append((f"{kind} lr:", f"{answer.lr:.2e}"))
+        if len(answer.lrs) > 1:
+            lines.append(("Every group:", ", ".join(f"{lr:.2e}" for lr in answer.lrs)))
+        lines.append(("Why:", f"{answer.why} (rule: {answer.method})"))
+        lines.append(("Cyclic bounds:", f"{answer.min_lr:.2e} to {answer.max_lr:.2e}"))
     if isinstance(answer, Recommendation):
-        lines += _answer("Recommended lr:", answer)
         trials = answer.steps - len(result)
         lines.append(("Steps:", f"{answer.steps}: {len(result)} in the sweep, {trials} in trials"))
-    elif answer is not None:
-        lines += _answer("Suggested lr:", answer)
     if answer is None or isinstance(answer, Recommendation):
         try:
             sweep = result.suggest()
@@ -198,16 +181,6 @@ def _report(result: RangeTestResult, answer: Suggestion | None) -> str:
             lines.append(("Confidence:", answer.confidence.value))
         lines += [("Note:", str(finding)) for finding in answer.findings]
     return _table(lines)
-
-
-def _answer(head: str, answer: Suggestion) -> Lines:
-    groups = [("Every group:", ", ".join(f"{lr:.2e}" for lr in answer.lrs))]
-    return [
-        (head, f"{answer.lr:.2e}"),
-        *(groups if len(answer.lrs) > 1 else []),
-        ("Why:", f"{answer.why} (rule: {answer.method})"),
-        ("Cyclic bounds:", f"{answer.min_lr:.2e} to {answer.max_lr:.2e}"),
-    ]
 
 
 def _table(lines: Lines) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -51,22 +49,23 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the command.
-
-    Raises:
-        MissingExtraError: if torchvision or scikit-learn is not installed.
-        DownloadError: if the images cannot be downloaded.
-    """
+    """Run the command."""
     if arguments.end_lr is None:
         # The steps of a linear sweep lie near its end, which must be near where training fails.
         linear_end = {"sgd": 1.0, "rmsprop": 0.1}.get(arguments.optimizer, 0.01)
         arguments.end_lr = linear_end if arguments.step_mode == "linear" else 10.0
     check_options(arguments)
-    with _one_thread():
+    threads = torch.get_num_threads()
+    # The network is too small for more: waiting for a second core that other processes keep busy
+    # makes a step ten times slower.
+    torch.set_num_threads(1)
+    try:
         task = _build(arguments)
         settings = step_settings(task.model, arguments)
         finder = LRFinder(task.model, task.optimizer, task.criterion, **settings)
         search(finder, task.train_loader, None, arguments)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _build(arguments: argparse.Namespace) -> Task:
@@ -77,17 +76,3 @@ def _build(arguments: argparse.Namespace) -> Task:
         if package not in ("torchvision", "sklearn"):
             raise
         raise missing_extra(package, "demo") from None
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one core: the network is too small for more.
-
-    If other processes are busy, waiting for a second core makes a step ten times slower.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -9,7 +9,6 @@ import contextlib
 import io
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +21,8 @@ from lrfinder._errors import InvalidInputError, LRFinderError
 
 # Seconds after which a server that does not answer is given up.
 _TIMEOUT = 10.0
+# Directory of downloaded data.
+_ROOT = "data"
 
 OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, momentum=0.9),
@@ -82,15 +83,12 @@ class Digits(Dataset[tuple[Any, int]]):
         return self._transform(self._images[index]), self._labels[index]
 
 
-def build(
-    dataset: str = "digits", optimizer: str = "sgd", *, root: str | Path = "data", seed: int = 0
-) -> Task:
+def build(dataset: str = "digits", optimizer: str = "sgd", *, seed: int = 0) -> Task:
     """Return the demo's task; the same seed gives the same weights and batches.
 
     Args:
         dataset: one of `DATASETS`. All but `"digits"` are downloaded when first used.
         optimizer: one of `OPTIMIZERS`, with its default learning rate.
-        root: directory of downloaded data.
         seed: seeds torch's global generator.
 
     Raises:
@@ -102,8 +100,8 @@ def build(
             raise InvalidInputError(f"expected one of {', '.join(known)}, got {name!r}")
     torch.manual_seed(seed)
     channels = 3 if dataset == "cifar10" else 1
-    train, val = (_images(dataset, root, channels, train=part) for part in (True, False))
-    model = small_network(channels)
+    train, val = (_images(dataset, channels, train=part) for part in (True, False))
+    model = _network(channels)
     return Task(
         model,
         OPTIMIZERS[optimizer](model.parameters()),
@@ -113,13 +111,8 @@ def build(
     )
 
 
-def small_network(channels: int, classes: int = 10) -> nn.Module:
-    """Return a convolutional network for images of at least 8 x 8 pixels.
-
-    Args:
-        channels: channels of the images, 1 for grey and 3 for colour.
-        classes: number of outputs.
-    """
+def _network(channels: int) -> nn.Module:
+    """Return a network that tells ten classes of images of at least 8 x 8 pixels apart."""
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, padding=1),
         nn.BatchNorm2d(16),
@@ -129,11 +122,11 @@ def small_network(channels: int, classes: int = 10) -> nn.Module:
         nn.ReLU(),
         nn.AdaptiveMaxPool2d(4),
         nn.Flatten(),
-        nn.Linear(512, classes),
+        nn.Linear(512, 10),
     )
 
 
-def _images(dataset: str, root: str | Path, channels: int, *, train: bool) -> Dataset[Any]:
+def _images(dataset: str, channels: int, *, train: bool) -> Dataset[Any]:
     from torchvision.transforms import v2  # type: ignore[import-untyped]
 
     augment = [v2.RandomAffine(degrees=10, translate=(0.1, 0.1))] if train else []
@@ -141,10 +134,10 @@ def _images(dataset: str, root: str | Path, channels: int, *, train: bool) -> Da
     steps = [*augment, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), normalize]
     if dataset == "digits":
         return Digits(train=train, transform=v2.Compose(steps))
-    return _download(dataset, root, train=train, transform=v2.Compose(steps))
+    return _download(dataset, train=train, transform=v2.Compose(steps))
 
 
-def _download(dataset: str, root: str | Path, **options: Any) -> Dataset[Any]:
+def _download(dataset: str, **options: Any) -> Dataset[Any]:
     """Return images of torchvision; without a network, give up soon and say why."""
     from torchvision import datasets  # type: ignore[import-untyped]
 
@@ -152,15 +145,13 @@ def _download(dataset: str, root: str | Path, **options: Any) -> Dataset[Any]:
     socket.setdefaulttimeout(_TIMEOUT)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints its failures too
-            images: Dataset[Any] = getattr(datasets, DATASETS[dataset])(
-                root, download=True, **options
-            )
+            kind: Callable[..., Dataset[Any]] = getattr(datasets, DATASETS[dataset])
+            return kind(_ROOT, download=True, **options)
     except (OSError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise DownloadError(
-            f"could not download {dataset} to {str(root)!r} ({reason}); check the network, or use "
+            f"could not download {dataset} to {_ROOT!r} ({reason}); check the network, or use "
             "--dataset digits, which needs none"
         ) from None
     finally:
         socket.setdefaulttimeout(before)
-    return images

@@ -40,22 +40,14 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the command.
-
-    Raises:
-        UsageError: if the picture has an unknown suffix, is a directory, or holds a result.
-        CommandError: if a file cannot be read or written.
-        ResultFileError: if the file is not a result.
-    """
+    """Run the command."""
     output = arguments.output or arguments.result.with_suffix(".png")
     check_file(output)
     _check_suffix(output)
     try:
-        if _export.format_of(arguments.result) == recommendation.FORMAT:
-            answer = Recommendation.load(arguments.result)
-            result = answer.result or RangeTestResult.load(arguments.result)
-        else:
-            answer, result = None, RangeTestResult.load(arguments.result)
+        has_trials = _export.format_of(arguments.result) == recommendation.FORMAT
+        answer = Recommendation.load(arguments.result) if has_trials else None
+        result = (answer and answer.result) or RangeTestResult.load(arguments.result)
     except OSError as error:
         raise CommandError(f"could not read {arguments.result}: {error.strerror}") from None
     draw(result, output, answer)

@@ -63,34 +63,21 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the command.
-
-    Raises:
-        UsageError: if there is no such function, or it needs arguments.
-        InvalidInputError: if it returns something else than a training task.
-    """
+    """Run the command."""
     check_options(arguments)
-    function = load_function(arguments.function)
+    function = _load_function(arguments.function)
     finder, train_loader, val_loader = _unpack(function(), arguments)
     search(finder, train_loader, val_loader, arguments)
 
 
-def load_function(spec: str) -> Callable[[], Any]:
-    """Import the function that the user named; exceptions of their code are not caught.
-
-    Args:
-        spec: `FILE.py:FUNCTION`, or `package.module:function` as imported from the working
-            directory.
-
-    Raises:
-        UsageError: if there is no such file, module or function, or it needs arguments.
-    """
+def _load_function(spec: str) -> Callable[[], Any]:
+    """Import the function that the user named; exceptions of their code are not caught."""
     source, _, name = spec.rpartition(":")
     if not (source and name):
         raise UsageError(f"expected FILE.py:FUNCTION or package.module:function, got {spec!r}")
     sys.argv[1:] = []  # a script that reads its own options must not read ours
     module = _from_file(Path(source)) if source.endswith(".py") else _from_name(source)
-    function = getattr(module, name, None)
+    function: Callable[[], Any] | None = getattr(module, name, None)
     if not callable(function):
         got = f"no {name!r}" if function is None else f"{name!r}, a {type(function).__name__}"
         raise UsageError(f"expected a function {name!r} in {source}, got {got}")
@@ -102,8 +89,7 @@ def load_function(spec: str) -> Callable[[], Any]:
         ) from None
     except ValueError:
         pass  # some functions written in C have no signature
-    found: Callable[[], Any] = function
-    return found
+    return function
 
 
 def _from_file(path: Path) -> ModuleType:

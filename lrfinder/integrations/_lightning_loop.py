@@ -100,13 +100,7 @@ def open_finder(
 
 
 class _MicroBatch(NamedTuple):
-    """One batch of Lightning's loop.
-
-    Attributes:
-        batch: what the loaders yield.
-        number: its place in the epoch, from 0.
-        is_last: it is the last one of the epoch.
-    """
+    """One batch of Lightning's loop, its number in the epoch from 0, and whether it is the last."""
 
     batch: Any
     number: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -17,6 +17,7 @@ from lrfinder._sweep.param_groups import learning_rates, set_learning_rates
 
 # More micro-batches than any training accumulates, and than any gradient scaler skips in a row.
 _MOST_BATCHES = 1000
+T = TypeVar("T")
 
 
 class Update:
@@ -34,10 +35,10 @@ class Update:
         self._further = further
 
     def __iter__(self) -> Iterator[Any]:
-        used = 0
-        while used < len(self._batches) or self._draw():
-            yield self._batches[used]
-            used += 1
+        yield from self._batches
+        for more in self._further:
+            self._batches += more
+            yield from more
 
     @property
     def batch_size(self) -> int | None:
@@ -45,11 +46,6 @@ class Update:
         sizes = [batch_size(batch) for batch in self._batches]
         known = [size for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) else None
-
-    def _draw(self) -> bool:
-        more = next(self._further, [])
-        self._batches += more
-        return bool(more)
 
 
 class Updates:
@@ -69,16 +65,18 @@ class Updates:
         self._portions = portions or _one_by_one
 
     def __iter__(self) -> Iterator[Update]:
-        portions = self._endless()
+        portions = endless(lambda: self._portions(self.base_dataloader))
         return (Update(list(portion), portions) for portion in portions)
 
-    def _endless(self) -> Iterator[list[Any]]:
-        empty = False
-        while not empty:
-            empty = True
-            for portion in self._portions(self.base_dataloader):
-                empty = False
-                yield portion
+
+def endless(start: Callable[[], Iterable[T]]) -> Iterator[T]:
+    """Yield from what `start` returns, and start again whenever it ends, until it is empty."""
+    empty = False
+    while not empty:
+        empty = True
+        for item in start():
+            empty = False
+            yield item
 
 
 def _one_by_one(loader: Iterable[Any]) -> Iterator[list[Any]]:
@@ -136,11 +134,7 @@ def run_update(
 
 
 def scalars(returned: Any) -> dict[str, Any] | None:
-    """Return the loss of an iteration and the scalars beside it; None if there is no loss.
-
-    Args:
-        returned: a scalar, or a dict that holds one as `loss`.
-    """
+    """Return the `loss` of an iteration and the scalars beside it; None if there is no loss."""
     values = returned if isinstance(returned, Mapping) else {"loss": returned}
     found = {
         name: value.detach() if isinstance(value, Tensor) else value

@@ -134,15 +134,10 @@ class _EngineFinder(LRFinder):
 
 
 class _Feed:
-    """Gives the batch of the present iteration whenever it is asked.
-
-    Attributes:
-        batch: of the present iteration.
-        is_terminated: a handler has terminated the engine since the sweep began.
-    """
+    """Gives the batch of the present iteration whenever it is asked."""
 
     batch: Any = None
-    is_terminated = False
+    is_terminated = False  # by a handler, since the sweep began
 
     def __iter__(self) -> Iterator[Any]:
         while True:

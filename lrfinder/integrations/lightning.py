@@ -164,14 +164,10 @@ def range_test(
         InvalidInputError: if the trainer uses several devices, `set_lr` finds no rate to set, or
             the module has no validation loss for a `val_loader`.
     """
-
-    def sweep(finder: LRFinder, loader: Updates, chosen: dict[str, Any]) -> RangeTestResult:
-        return finder.range_test(loader, **chosen)
-
     check_validation(module, options.get("val_loader"))
     name = _name_of_lr(module, attr_name) if set_lr else ""
     result: RangeTestResult = _run_alone(
-        trainer, sweep, module, train_dataloaders, datamodule, options
+        trainer, LRFinder.range_test, module, train_dataloaders, datamodule, options
     )
     if set_lr:
         try:
@@ -206,13 +202,9 @@ def recommend(
         InvalidInputError: as for `range_test`.
         NoSuggestionError: if no rate trains.
     """
-
-    def search(finder: LRFinder, loader: Updates, chosen: dict[str, Any]) -> Recommendation:
-        return finder.recommend(loader, **chosen)
-
     name = _name_of_lr(module, attr_name) if set_lr else ""
     found: Recommendation = _run_alone(
-        trainer, search, module, train_dataloaders, datamodule, options
+        trainer, LRFinder.recommend, module, train_dataloaders, datamodule, options
     )
     if set_lr:
         parsing.lightning_setattr(module, name, found.lr)
@@ -221,13 +213,13 @@ def recommend(
 
 def _run_alone(
     trainer: Trainer,
-    work: Callable[[LRFinder, Updates, dict[str, Any]], Any],
+    work: Callable[..., Any],
     module: LightningModule,
     train_dataloaders: Iterable[Any] | None,
     datamodule: LightningDataModule | None,
     options: dict[str, Any],
 ) -> Any:
-    """Do some work at the start of a training that ends before its first batch."""
+    """Call a method of `LRFinder` at the start of a training that ends before its first batch."""
     index, monitor = options.pop("optimizer", 0), options.pop("monitor", None)
     results = []
 
@@ -237,7 +229,7 @@ def _run_alone(
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             trainer.callbacks.remove(self)
             with open_finder(trainer, pl_module, index, monitor) as (finder, loader):
-                results.append(work(finder, loader, options))
+                results.append(work(finder, loader, **options))
             trainer.should_stop = True
             trainer.callbacks = []
 

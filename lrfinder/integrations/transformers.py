@@ -8,12 +8,11 @@ trainer.train()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -22,8 +21,8 @@ from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
-from lrfinder._sweep.batch import batch_size
 from lrfinder._sweep.param_groups import learning_rates
+from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
 
 try:
@@ -84,7 +83,9 @@ def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None
         suggestion.apply(trainer.optimizer)
 
 
-def _check(trainer: Trainer) -> None:
+@contextmanager
+def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches, dict[str, int]]]:
+    """Yield the finder, the data and the accumulation of a trainer, which is left as it was."""
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     if trainer.args.world_size > 1 or sharded:
         raise InvalidInputError(
@@ -92,12 +93,6 @@ def _check(trainer: Trainer) -> None:
             f"{' and a sharded model' if sharded else ''}; run the range test in a single process, "
             "with a per-device batch size as large as the batch of all of them"
         )
-
-
-@contextmanager
-def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches, dict[str, int]]]:
-    """Yield the finder, the data and the accumulation of a trainer, which is left as it was."""
-    _check(trainer)
     own = trainer.optimizer
     loader: Any = None
     try:
@@ -107,7 +102,7 @@ def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches, dict[st
             finder = LRFinder(
                 trainer.model,
                 optimizer,
-                training_step=_step(trainer),
+                training_step=partial(_loss, trainer),
                 scaler=trainer.accelerator.scaler,
                 clip_grad=trainer.args.max_grad_norm or None,
             )
@@ -119,36 +114,15 @@ def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches, dict[st
             loader.end()
 
 
-@dataclass(frozen=True)
-class _MicroBatch:
-    """One of the batches of an update.
+class _MicroBatch(NamedTuple):
+    """One of the batches of an update."""
 
-    Attributes:
-        inputs: keyword arguments of the model.
-        items: number of targets in the whole update; None where the trainer does not count them.
-    """
-
+    items: Any  # number of targets in the whole update; None where the trainer does not count them
     inputs: Any
-    items: Any
-
-    @property
-    def batch_size(self) -> int | None:
-        """Number of samples; None if the inputs do not tell."""
-        return batch_size(self.inputs)
-
-    def to(self, device: torch.device) -> _MicroBatch:
-        """Move what can be moved to a device."""
-        moved = {k: v.to(device) if hasattr(v, "to") else v for k, v in self.inputs.items()}
-        return replace(self, inputs=moved)
 
 
 class _MicroBatches:
-    """The data of a loader, without end, each batch with the number of targets in its update.
-
-    Args:
-        trainer: counts the targets.
-        loader: iterated again whenever it ends.
-    """
+    """The data of a loader, without end, each batch with the number of targets in its update."""
 
     def __init__(self, trainer: Trainer, loader: Any) -> None:
         self._trainer = trainer
@@ -156,35 +130,23 @@ class _MicroBatches:
         self.base_dataloader = loader
 
     def __iter__(self) -> Iterator[_MicroBatch]:
-        args, batches = self._trainer.args, _endless(self.base_dataloader)
+        args, batches = self._trainer.args, endless(lambda: self.base_dataloader)
         while True:
             samples, items = self._trainer.get_batch_samples(
                 batches, args.gradient_accumulation_steps, args.device
             )
             if not samples:
                 return
-            yield from (_MicroBatch(inputs, items) for inputs in samples)
+            yield from (_MicroBatch(items, inputs) for inputs in samples)
 
 
-def _endless(loader: Iterable[Any]) -> Iterator[Any]:
-    empty = False
-    while not empty:
-        empty = True
-        for batch in loader:
-            empty = False
-            yield batch
-
-
-def _step(trainer: Trainer) -> Callable[[nn.Module, Any], Any]:
-    def step(model: nn.Module, batch: Any) -> Any:
-        with trainer.compute_loss_context_manager(), trainer.accelerator.autocast():
-            if not isinstance(batch, _MicroBatch):  # of the validation, as its loader made it
-                return trainer.prediction_step(model, batch, prediction_loss_only=True)[0]
-            loss = trainer.compute_loss(model, batch.inputs, num_items_in_batch=batch.items)
-        # Divided by all targets of the update, it is a part of the loss: we take the mean of parts.
-        return loss * trainer.args.gradient_accumulation_steps if _is_part(trainer, batch) else loss
-
-    return step
+def _loss(trainer: Trainer, model: nn.Module, batch: Any) -> Any:
+    with trainer.compute_loss_context_manager(), trainer.accelerator.autocast():
+        if not isinstance(batch, _MicroBatch):  # of the validation, as its loader made it
+            return trainer.prediction_step(model, batch, prediction_loss_only=True)[0]
+        loss = trainer.compute_loss(model, batch.inputs, num_items_in_batch=batch.items)
+    # Divided by all targets of the update, it is a part of the loss: we take the mean of parts.
+    return loss * trainer.args.gradient_accumulation_steps if _is_part(trainer, batch) else loss
 
 
 def _is_part(trainer: Trainer, batch: _MicroBatch) -> bool:

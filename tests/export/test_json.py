@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrfinder import RangeTestResult, ResultFileError, StopReason
+from lrfinder import RangeTestResult, Recommendation, ResultFileError, StopReason
+from lrfinder._recommend.trial import Trial
 
 any_float = st.floats(allow_nan=True, allow_infinity=True)
 
@@ -54,6 +55,16 @@ def test_the_file_is_strict_json(tmp_path_factory, result):
         raise AssertionError(f"{name} is not JSON")
 
     json.loads(path.read_text(), parse_constant=no_constant)
+
+
+def test_a_recommendation_comes_back_with_a_trial_that_was_not_finite(tmp_path, result):
+    trials = Trial(1e-2, 1.0, (2.0, 1.0)), Trial(1e-1, math.inf, (2.0, math.nan, math.inf))
+    bounds = {"min_lr": 1e-3, "max_lr": 3e-2, "lrs": (1e-2,), "interval": (5e-3, 2e-2)}
+    found = Recommendation(
+        lr=1e-2, method="recommend", why="", result=result, trials=trials, **bounds
+    )
+    found.save(tmp_path / "found.json")
+    assert same(Recommendation.load(tmp_path / "found.json").trials, trials)
 
 
 @pytest.fixture
