@@ -18,7 +18,13 @@ MSE = nn.MSELoss()
 
 @pytest.fixture(autouse=True)
 def _fresh_state():
+    """Let no test see the precision of another's Accelerator, or of a Trainer before them."""
+    _reset_state()
     yield
+    _reset_state()
+
+
+def _reset_state():
     accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
     accelerate.state.GradientState._reset_state()
 
