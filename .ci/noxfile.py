@@ -97,7 +97,8 @@ def tests(session):
     # All workers must collect the same tests in the same order, those made from sets too.
     settings = {"PYTEST_ADDOPTS": addopts, "PYTHONHASHSEED": "0"}
     session.run(*LIMIT, "bash", "-ec", readme_command(1), env=settings)
-    session.run(".venv/bin/coverage", "report", "--skip-covered", "--show-missing")
+    report = ("report", "--skip-covered", "--show-missing", "--fail-under=95")
+    session.run(".venv/bin/coverage", *report)
 
 
 @check(venv_backend="none")
