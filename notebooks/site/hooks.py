@@ -25,6 +25,7 @@ import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from nbconvert import MarkdownExporter
+from nbconvert.filters import strip_ansi
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -83,12 +84,27 @@ def _notebook(path: Path, *, execute: bool) -> list[tuple[str, str | bytes]]:
     if execute:
         run(notebook, path.parent)
     for cell in notebook.cells:
-        shown = [output for output in cell.get("outputs", []) if not _is_progress_bar(output)]
-        cell["outputs"] = shown
+        cell["outputs"] = _shown(cell.get("outputs", []))
     resources: dict[str, Any] = {"unique_key": path.stem, "output_files_dir": path.stem}
     text, resources = MarkdownExporter().from_notebook_node(notebook, resources)
+    text = text.replace('<table border="1" class="dataframe">', "<table>")  # the site's own look
     pictures = [(f"notebooks/{name}", data) for name, data in resources["outputs"].items()]
     return [(f"notebooks/{path.stem}.md", text), *pictures]
+
+
+def _shown(outputs: list[Any]) -> list[Any]:
+    """Return the outputs that a page can show, with printed text in one piece and uncoloured."""
+    shown: list[Any] = []
+    for output in outputs:
+        if _is_progress_bar(output):
+            continue
+        if output["output_type"] == "stream":
+            output["text"] = strip_ansi(output["text"])
+            if shown and shown[-1]["output_type"] == "stream":
+                shown[-1]["text"] += output["text"]
+                continue
+        shown.append(output)
+    return shown
 
 
 def _is_progress_bar(output: Any) -> bool:
@@ -106,7 +122,7 @@ def _reference() -> Iterator[tuple[str, str]]:
     yield "finder", _entries("lrfinder", ["LRFinder"], heading_level=1)
     yield "results", "# Results and functions\n\n" + _entries("lrfinder", others)
     yield "errors", "# Errors and warnings\n\n" + _entries("lrfinder", errors)
-    rules = [_module(rule) for rule in _modules(suggestion)]
+    rules = [_entries(rule.__name__, _own(rule)) for rule in _modules(suggestion)]
     yield "suggestion", "\n\n".join(["# lrfinder.suggestion", _module(suggestion), *rules])
     yield "schedules", f"# lrfinder.schedules\n\n{_module(schedules)}"
     sections = [f"# lrfinder.integrations\n\n{inspect.getdoc(integrations)}"]
@@ -133,13 +149,17 @@ def _modules(package: ModuleType) -> list[ModuleType]:
 
 def _module(module: ModuleType, heading_level: int = 2) -> str:
     """Return the docstring of a module and an entry for each of its public names."""
-    own = [
+    names = getattr(module, "__all__", _own(module))
+    return f"{inspect.getdoc(module)}\n\n{_entries(module.__name__, names, heading_level)}"
+
+
+def _own(module: ModuleType) -> list[str]:
+    """Return the public names that a module itself defines."""
+    return [
         name
         for name, value in vars(module).items()
         if getattr(value, "__module__", None) == module.__name__ and not name.startswith("_")
     ]
-    entries = _entries(module.__name__, getattr(module, "__all__", own), heading_level)
-    return f"{inspect.getdoc(module)}\n\n{entries}"
 
 
 def _entries(module: str, names: list[str], heading_level: int = 2) -> str:
