@@ -28,6 +28,12 @@ def _seeded():
 
 
 @pytest.fixture
+def unmeasured():
+    """The environment of a process whose coverage is not measured."""
+    return {name: v for name, v in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
+@pytest.fixture
 def model():
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
 

@@ -1,4 +1,4 @@
-"""The vector that the ranks add up after each step: float64, shape `(2 * columns + 5,)`.
+"""The vector that the ranks add up after each step: float64, shape `(2 * columns + 6,)`.
 
 It holds `columns` scalars times their batch sizes, those `columns` batch sizes, and a `Status`.
 """

@@ -53,6 +53,13 @@ def batch_size(batch: Any) -> int | None:
     return next((size for size in sizes if size is not None), None)
 
 
+def total_size(batches: Sequence[Any]) -> int | None:
+    """Return the number of samples in several batches; None if one of them does not tell."""
+    sizes = [batch_size(batch) for batch in batches]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
 def batch_weights(batches: Sequence[Any]) -> list[float]:
     """Return each batch's share of the samples; equal shares if a batch does not tell its size."""
     sizes = [batch_size(batch) for batch in batches]

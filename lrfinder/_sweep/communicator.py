@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from lrfinder._distributed.rank import has_process_group
 from lrfinder._sweep.readback import Reader, reader_for
 
 OnStep = Callable[[float, float, int], Any]
@@ -73,7 +74,7 @@ def communicator_for(model: nn.Module, batches_per_step: int) -> Communicator:
 
     If it is not distributed itself, the default process group counts, if there is one.
     """
-    if not (dist.is_available() and dist.is_initialized()):
+    if not has_process_group():
         return SingleProcess()
     from lrfinder._distributed.process_group import ProcessGroupCommunicator
     from lrfinder._distributed.sharding import group_of

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lrfinder._snapshot import rng as _rng
-from lrfinder._sweep.batch import batch_size, batch_weights, head
+from lrfinder._sweep.batch import batch_weights, head, total_size
 from lrfinder._sweep.batches import take
 from lrfinder._sweep.loss import LossFunction
 
@@ -62,9 +62,7 @@ class Validation:
     @property
     def size(self) -> int | None:
         """Number of samples in the subset; None if the batches do not tell."""
-        sizes = [batch_size(batch) for batch in self._batches]
-        known = [size for size in sizes if size is not None]
-        return sum(known) if len(known) == len(sizes) else None
+        return total_size(self._batches)
 
     @property
     def description(self) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.batch import batch_size
+from lrfinder._sweep.batch import total_size
 from lrfinder._sweep.batches import _own_workers
 from lrfinder._sweep.param_groups import learning_rates, set_learning_rates
 
@@ -43,9 +43,7 @@ class Update:
     @property
     def batch_size(self) -> int | None:
         """Number of samples in all batches drawn so far; None if a batch does not tell."""
-        sizes = [batch_size(batch) for batch in self._batches]
-        known = [size for size in sizes if size is not None]
-        return sum(known) if len(known) == len(sizes) else None
+        return total_size(self._batches)
 
 
 class Updates:

@@ -58,9 +58,8 @@ def test_a_directory_that_cannot_be_written_to_is_found_before_the_sweep(command
     assert err.count("\n") == 1  # no progress bar either
 
 
-def test_a_full_directory_is_found_before_the_sweep(task, tmp_path):
+def test_a_full_directory_is_found_before_the_sweep(task, tmp_path, unmeasured):
     """No file of the process may grow beyond 100,000 bytes, as on a disk with no more room."""
-    unmeasured = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
     done = subprocess.run(
         installed("run", f"{task}:setup"),
         check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=unmeasured,

@@ -1,6 +1,5 @@
 """Ctrl-C and other signals at any moment, also while the state is being restored."""
 
-import os
 import random
 import signal
 import subprocess
@@ -288,12 +287,13 @@ def test_modes_of_torch_that_an_exception_left_set_are_as_before() -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_changed_by_an_exception_at_a_random_moment() -> None:
+def test_nothing_is_changed_by_an_exception_at_a_random_moment(
+    unmeasured: dict[str, str],
+) -> None:
     """In a process of its own, not measured: an exception that meets coverage in its lock hangs."""
     command = [sys.executable, "-m", "tests.benchmarks.interrupts", "--count", "200"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
     table = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, timeout=240, env=environment
+        command, check=True, stdout=subprocess.PIPE, text=True, timeout=240, env=unmeasured
     )
     rows = [line.split(" | ")[1:] for line in table.stdout.splitlines()[1:]]
     assert len(rows) == 2  # one of exceptions from a handler, one of Ctrl-C
