@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.benchmarks.suggestions.task import Task
 from tests.benchmarks.suggestions.tasks import (
+    algorithmic,
     finetuning,
     images,
     photos,
@@ -16,7 +17,17 @@ from tests.benchmarks.suggestions.tasks import (
 
 TASKS: dict[str, Task] = {
     task.name: task
-    for family in (images, small_digits, photos, text, prose, tables, synthetic, finetuning)
+    for family in (
+        images,
+        small_digits,
+        photos,
+        text,
+        prose,
+        tables,
+        synthetic,
+        algorithmic,
+        finetuning,
+    )
     for task in family.TASKS
 }
 """Every task by its name."""

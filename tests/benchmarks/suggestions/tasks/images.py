@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,17 @@ def _plain_cnn() -> nn.Module:
     )
 
 
+def _deep_mlp() -> nn.Module:
+    """Five hidden layers with batch norm."""
+    sizes = (256, 96, 96, 96, 96, 96)
+    hidden = [
+        layer
+        for i, o in pairwise(sizes)
+        for layer in (nn.Linear(i, o), nn.BatchNorm1d(o), nn.ReLU())
+    ]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(96, 10))
+
+
 def _resnet() -> nn.Module:
     return nn.Sequential(
         convolution(1, 8),
@@ -96,6 +108,11 @@ TASKS = [
         "digits-smoothed-resnet-sgd", _group_norm_resnet,
         600, "classification, smoothed labels", "ResNet with group norm", "SGD", 32, -4.0, 1.0,
         held_out=True,
+    ),
+    Task(
+        "digits-deep-mlp-nadam",
+        digits(_deep_mlp, lambda m: torch.optim.NAdam(m.parameters()), 64),
+        400, "classification", "deep MLP with batch norm", "NAdam", 64, -5.0, 0.0, held_out=True,
     ),
     Task(
         "digits-logistic-sgd",

@@ -130,7 +130,29 @@ def _masked() -> data.Split:
     return masked(train), masked(held[::2])
 
 
+def colours(seed: int) -> Problem:
+    """Give a grey patch of 12 x 12 its colours."""
+    train, val = data.loaders(_grey(), 32, seed)
+    model = nn.Sequential(
+        nn.Conv2d(1, 24, 5, padding=2), nn.GELU(), nn.Conv2d(24, 24, 3, padding=1), nn.GELU(),
+        nn.Conv2d(24, 3, 1),
+    )  # fmt: skip
+    return Problem(model, torch.optim.AdamW(model.parameters()), nn.L1Loss(), train, val)
+
+
+@lru_cache
+def _grey() -> data.Split:
+    train, held = data.photo_patches(12)
+    return (train.mean(dim=1, keepdim=True), train), (
+        held[::4].mean(dim=1, keepdim=True), held[::4],
+    )  # fmt: skip
+
+
 TASKS = [
+    Task(
+        "photos-colours-adamw", colours,
+        500, "reconstruction, absolute error", "CNN", "AdamW", 32, -5.0, -0.5, held_out=True,
+    ),
     Task(
         "photos-places-nadam", places,
         600, "classification", "CNN with dropout", "NAdam", 32, -5.0, 0.0,

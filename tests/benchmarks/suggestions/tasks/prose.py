@@ -141,6 +141,17 @@ TASKS = [
         held_out=True,
     ),
     Task(
+        "docs-gru-momentum",
+        data.builder(
+            lambda: prose(32),
+            lambda: Recurrent(nn.GRU, 64),
+            lambda m: torch.optim.SGD(m.parameters(), momentum=0.9),
+            16, next_character,
+        ),
+        600, "character language model", "GRU", "SGD, momentum 0.9", 16, -3.0, 1.75,
+        held_out=True,
+    ),
+    Task(
         "descriptions-passages-adagrad",
         data.builder(
             _passages, _passage_model, lambda m: torch.optim.Adagrad(m.parameters()), 32,

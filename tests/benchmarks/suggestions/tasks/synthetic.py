@@ -32,6 +32,11 @@ def _friedman2() -> data.Split:
 
 
 @lru_cache
+def _friedman3() -> data.Split:
+    return regression(*datasets.make_friedman3(1600, noise=0.1, random_state=4), 600)
+
+
+@lru_cache
 def _swiss_roll() -> data.Split:
     """From a point on a rolled sheet to the sine and cosine of its position along the sheet."""
     points, along = datasets.make_swiss_roll(2600, noise=0.3, random_state=2)
@@ -47,6 +52,29 @@ def _spirals() -> data.Split:
     angle = 2 * np.pi * (arm / 3 + along) + 0.15 * random.normal(size=2400)
     points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (0.2 + along)[:, None]
     return data.shuffled_split(torch.tensor(points).float(), torch.tensor(arm), 600)
+
+
+def _faint(count: int, inputs: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return independent inputs (count, inputs) and a sum of some of them, of unit variance."""
+    x = torch.randn(count, inputs, generator=torch.Generator().manual_seed(seed))
+    return x, x[:, :4].sum(dim=1, keepdim=True) / 2
+
+
+@lru_cache
+def _clicks() -> data.Split:
+    """Twenty inputs; whether something rare happens, which they say little about."""
+    x, signal = _faint(7000, 20, 15)
+    chance = torch.sigmoid(0.7 * signal - 2)
+    happens = torch.rand(chance.shape, generator=torch.Generator().manual_seed(16)) < chance
+    return data.shuffled_split(x, happens.long().squeeze(1), 3000)
+
+
+@lru_cache
+def _returns() -> data.Split:
+    """Thirty inputs; a number of which they explain a twentieth."""
+    x, signal = _faint(7000, 30, 17)
+    noise = torch.randn(signal.shape, generator=torch.Generator().manual_seed(18))
+    return data.shuffled_split(x, 0.05**0.5 * signal + 0.95**0.5 * noise, 3000)
 
 
 def tanh_mlp(*sizes: int) -> nn.Sequential:
@@ -86,6 +114,16 @@ TASKS = [
         2000, "regression, noisy", "tanh MLP", "Adam", 16, -5.0, 0.0, long=True, held_out=True,
     ),
     Task(
+        "friedman3-mlp-adagrad",
+        data.builder(
+            _friedman3,
+            lambda: mlp(4, 64, 64, 1),
+            lambda m: torch.optim.Adagrad(m.parameters()),
+            32, nn.functional.mse_loss,
+        ),
+        800, "regression, noisy", "MLP", "Adagrad", 32, -4.0, 0.75, held_out=True,
+    ),
+    Task(
         "spirals-mlp-momentum",
         data.builder(
             _spirals,
@@ -94,6 +132,24 @@ TASKS = [
             32, nn.functional.cross_entropy,
         ),
         3000, "classification of points", "tanh MLP", "SGD, momentum 0.9", 32, -4.5, 1.0,
-        long=True, held_out=True,
+        long=True,
+    ),
+    Task(
+        "clicks-mlp-adam",
+        data.builder(
+            _clicks, lambda: mlp(20, 32, 2), lambda m: torch.optim.Adam(m.parameters()), 64,
+            nn.functional.cross_entropy,
+        ),
+        500, "rare events, hardly to be told", "MLP", "Adam", 64, -5.5, 0.0,
+    ),
+    Task(
+        "returns-mlp-momentum",
+        data.builder(
+            _returns,
+            lambda: mlp(30, 32, 1),
+            lambda m: torch.optim.SGD(m.parameters(), momentum=0.9),
+            64, nn.functional.mse_loss,
+        ),
+        500, "regression, mostly noise", "MLP", "SGD, momentum 0.9", 64, -5.0, 0.5, held_out=True,
     ),
 ]  # fmt: skip

@@ -57,7 +57,27 @@ def regularized_diabetes(seed: int) -> Problem:
     return Problem(model, optimizer, nn.MSELoss(), train, val)
 
 
+@lru_cache
+def _wine() -> data.Split:
+    inputs, targets = datasets.load_wine(return_X_y=True)
+    return data.shuffled_split(
+        data.standardized(torch.tensor(inputs).float()), torch.tensor(targets).long(), 78
+    )
+
+
+def wine(seed: int) -> Problem:
+    """Tell from its chemistry from which of three growers a wine comes, by 100 samples."""
+    train, val = data.loaders(_wine(), 10, seed)
+    model = mlp(13, 32, 3)
+    optimizer = torch.optim.Adam(model.parameters())
+    return Problem(model, optimizer, nn.CrossEntropyLoss(), train, val)
+
+
 TASKS = [
+    Task(
+        "wine-mlp-adam", wine,
+        100, "classification, 100 samples", "MLP", "Adam", 10, -5.0, 0.0, held_out=True,
+    ),
     Task(
         "diabetes-dropout-adamw", regularized_diabetes,
         1000, "regression, noisy", "MLP with dropout", "AdamW", 32, -5.5, -0.5, long=True,
