@@ -14,8 +14,8 @@ from lrfinder import _export
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._plotting import PAIR_SIZE, draw_trials, figure_html
 from lrfinder._recommend.length import length_scale
-from lrfinder._recommend.search import FACTOR, Search, Train, parabola_minimum
-from lrfinder._recommend.trial import Trial, tail
+from lrfinder._recommend.search import FACTOR, Search, Train
+from lrfinder._recommend.trial import Trial, is_within_noise
 from lrfinder._result import RangeTestResult
 from lrfinder.suggestion import (
     Confidence,
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 FORMAT = "lrfinder.Recommendation"
 # Share of the budget for the sweep: it only has to say where to begin.
 _SWEEP_SHARE = 1 / 6
-# Over the usual eight decades a sweep of fewer steps passes the descent in three or four.
-_FEWEST_SWEEP_STEPS = 40
+# Over the usual eight decades a sweep of fewer steps passes the descent in three or four; one of
+# more shows nothing that the trials would need.
+_FEWEST_SWEEP_STEPS, _MOST_SWEEP_STEPS = 40, 100
 # What is left of a smaller budget after the sweep makes trials of under 20 steps.
 SMALLEST_BUDGET = 120
 # From the edge of stability to the best rate: a decade, as on our tasks in the median.
@@ -47,8 +48,6 @@ _PEAK = 3.0
 _CYCLE = 1 / 4
 # The interval holds the rates that lose less than this share of the best trial's fall.
 _INTERVAL_LOSS = 0.05
-# Two trials differ if the mean difference of their losses is this many standard errors from 0.
-_SIGMAS = 2.0
 # The trials have left the descent of the sweep beyond this factor.
 _FAR = 10.0
 
@@ -62,7 +61,7 @@ class Recommendation(Suggestion):
             was taken into account.
         total_steps: planned length of training in optimizer steps; None if it was not given.
         result: the sweep that told the trials where to begin.
-        probes: the shortest trainings, which found the rates to try, in the order they were made.
+        probes: the shorter trainings, which found the rates to try, in the order they were made.
         trials: the short trainings that were compared, in the order they were made.
 
     Example:
@@ -190,7 +189,7 @@ def sweep_steps(budget: int) -> int:
             f"expected a budget of at least {SMALLEST_BUDGET} optimizer steps, got {budget!r}; "
             "300 is a good start"
         )
-    return max(_FEWEST_SWEEP_STEPS, round(budget * _SWEEP_SHARE))
+    return min(max(_FEWEST_SWEEP_STEPS, round(budget * _SWEEP_SHARE)), _MOST_SWEEP_STEPS)
 
 
 def recommend(
@@ -226,11 +225,18 @@ def recommend(
     """
     descent = analyze_descent(result.curve("loss"))
     losses = descent.curve.loss.tolist()
-    search = Search(train, losses, budget=budget, lr_range=lr_range, exponent=exponent)
+    search = Search(
+        train,
+        losses,
+        budget=budget,
+        lr_range=lr_range,
+        exponent=exponent,
+        total_steps=total_steps,
+    )
     search.run(min(max(_first_rate(descent, lr_range), lr_range[0]), lr_range[1]))
     _check_progress(search)
-    best_lr = parabola_minimum(search.trials)
-    scale = length_scale(search.trial_steps, total_steps, exponent)
+    best_lr = search.best_lr
+    scale = length_scale(search.trial_steps, total_steps, search.exponent)
     lr, max_lr = best_lr * scale, best_lr * scale * _PEAK
     low, high = interval(search.trials, best_lr, search.start)
     findings = tuple(_findings(search, best_lr, descent))  # of the sweep: `result.diagnose()`
@@ -301,12 +307,19 @@ def _findings(search: Search, best_lr: float, descent: Descent) -> Iterator[Find
             doubtful=True,
         )
     beside = [*sorted(lower, key=lambda t: t.lr)[-1:], *sorted(higher, key=lambda t: t.lr)[:1]]
-    if beside and all(_is_within_noise(trial, best) for trial in beside):
+    if beside and all(is_within_noise(trial, best) for trial in beside):
         yield Finding(
             Diagnosis.TRIALS_ALIKE,
             "Any rate within the interval does; raise budget or use larger batches for a finer "
             "answer.",
             doubtful=False,
+        )
+    if search.is_on_plateau:
+        yield Finding(
+            Diagnosis.PLATEAU,
+            f"After {search.trial_steps} steps the loss is down from {search.start:.4g} to "
+            f"{best.loss:.4g}: raise budget, so that trials get further.",
+            doubtful=True,
         )
     if descent.is_significant:
         first, last = float(descent.lr[descent.last_above(0.1)]), descent.minimum_lr
@@ -319,20 +332,16 @@ def _findings(search: Search, best_lr: float, descent: Descent) -> Iterator[Find
             )
 
 
-def _is_within_noise(trial: Trial, best: Trial) -> bool:
-    """Return whether the losses of two trials on the same batches differ by less than noise."""
-    steps = min(len(trial.losses), len(best.losses))
-    behind = np.subtract(tail(trial.losses[:steps]), tail(best.losses[:steps]))
-    if len(behind) < 2 or not np.isfinite(behind).all():
-        return False
-    return bool(behind.mean() < _SIGMAS * behind.std(ddof=1) / math.sqrt(len(behind)))
-
-
 def _why(search: Search, total_steps: int | None, scale: float) -> str:
-    length = f"{total_steps} steps" if total_steps is not None else "a longer training"
     best = search.best
-    return (
-        f"of {len(search.trials)} trials of {search.trial_steps} steps the one at lr={best.lr:.1e} "
-        f"ended lowest, at a loss of {best.loss:.4g}; for {length} that rate is taken times "
-        f"{scale:.2g}"
-    )
+    trials = f"of {len(search.trials)} trials of {search.trial_steps} steps"
+    if search.is_on_plateau:
+        return (
+            f"{trials} none got far below the {search.start:.4g} they began with; of those within "
+            "the noise of the best this has the highest rate"
+        )
+    found = f"{trials} the one at lr={best.lr:.1e} ended lowest, at a loss of {best.loss:.4g}"
+    if scale == 1:
+        return found
+    length = f"{total_steps} steps" if total_steps is not None else "a longer training"
+    return f"{found}; for {length} that rate is taken times {scale:.2g}"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lrfinder._recommend.trial import Trial, TrialStop, tail, tail_mean
+from lrfinder._recommend.trial import Trial, TrialStop, is_within_noise, tail, tail_mean
 
 # Probes lie this factor apart: the best of them is bracketed within one step up or down.
 PROBE_FACTOR = 2.5
@@ -18,8 +18,12 @@ _FAR = 10.0
 # sign in 1 of 32 pairs.
 _PROBE_TAIL = 1 / 2
 _SHORTEST_PROBE = 8
-# One of this many parts of the whole budget is the length of a probe.
+# One of this many parts of the first level's budget is the length of a probe.
 _PROBES_IN_BUDGET = 20
+# A budget of some times this is spent in levels, each of which begins where the one before ended:
+# longer trials alone would never leave the neighbourhood of what the probes found.
+_LEVEL = 3
+_SMALLEST_LEVEL = 200
 # A smaller share of the spread of the batches is no change.
 _SMALL = 0.3
 # Share of the search's budget after which no further probe is begun.
@@ -42,7 +46,8 @@ class Search:
     Every training begins with the same state and sees the same batches, so losses are compared
     step by step. Probes are short and far apart: they go up by decades while nothing is learned,
     down by decades while the loss leaves the level of its start, and then bracket the best rate.
-    Trials are longer: a hill climb by factors of 2 from there.
+    Trials are longer: a hill climb by factors of 2 from there. A large budget is spent in levels of
+    ever longer trials; those of an earlier level count as probes.
 
     Args:
         train: trains afresh at a rate, for a number of steps unless the stop condition ends it
@@ -51,6 +56,8 @@ class Search:
         budget: optimizer steps for all probes and trials, > 0.
         lr_range: lowest and highest rate that may be tried.
         exponent: power of the number of steps with which the best rate falls, in [0, 1].
+        total_steps: optimizer steps of the planned training, which no trial exceeds; None if they
+            are not known.
     """
 
     def __init__(
@@ -61,14 +68,20 @@ class Search:
         budget: int,
         lr_range: tuple[float, float],
         exponent: float,
+        total_steps: int | None = None,
     ) -> None:
         self.probes: list[Trial] = []
         self.trials: list[Trial] = []
         self.trial_steps = 0
         self._train = train
-        self._probe_steps = min(len(untrained), max(_SHORTEST_PROBE, budget // _PROBES_IN_BUDGET))
+        self._levels = _levels(budget)
+        self._budget = self._levels[0]
+        self._probe_steps = min(
+            len(untrained), max(_SHORTEST_PROBE, self._budget // _PROBES_IN_BUDGET)
+        )
         self.untrained = untrained[: self._probe_steps]
-        self._budget = budget
+        # A trial that is hardly longer than a probe says no more than a probe.
+        self._longest = max(total_steps or budget, 2 * self._probe_steps)
         self._range = lr_range
         self._exponent = exponent
 
@@ -84,10 +97,38 @@ class Search:
             start_lr: first rate, > 0.
         """
         self._bracket(self._find_learning(self._probe(start_lr)))
-        self.trial_steps = max(3, int(self._left() / _TRIALS))
-        # The best rate of a probe is that of a shorter training.
-        shorter = (self.trial_steps / self._probe_steps) ** -self._exponent
-        self._climb(self._within(parabola_minimum(self.probes) * shorter))
+        steps, lr = self._probe_steps, parabola_minimum(self.probes)
+        for budget in self._levels:
+            self._budget, exponent = budget, self.exponent
+            self.probes, self.trials = self.probes + self.trials, []
+            self.trial_steps = min(self._longest, max(3, int(self._left() / _TRIALS)))
+            # The best rate of the trials before is that of a shorter training.
+            self._climb(self._within(lr * (self.trial_steps / steps) ** -exponent))
+            steps, lr = self.trial_steps, self.best_lr
+            if steps == self._longest:
+                return
+
+    @property
+    def best_lr(self) -> float:
+        """The rate that the trials recommend: where the parabola through them is lowest.
+
+        On a plateau their losses say little about what comes after it, but a higher rate leaves it
+        sooner: there it is the highest of those within the noise of the best.
+        """
+        if not self.is_on_plateau:
+            return parabola_minimum(self.trials)
+        return max(t.lr for t in self.trials if t is self.best or is_within_noise(t, self.best))
+
+    @property
+    def exponent(self) -> float:
+        """Power of the number of steps with which the best rate falls; 0 on a plateau."""
+        return 0.0 if self.trials and self.is_on_plateau else self._exponent
+
+    @property
+    def is_on_plateau(self) -> bool:
+        """Whether the best trial has fallen by less than batches differ from each other."""
+        fall = self.start - self.best.loss
+        return fall < self.noise or fall < float(np.std(tail(self.best.losses), ddof=1))
 
     @property
     def start(self) -> float:
@@ -137,7 +178,7 @@ class Search:
         """Try rates by factors of 2 until both neighbours of the best one lose."""
         trial = self._try(lr)
         while not self.has_progressed(trial) and self._left() >= _SHORTEST * self.trial_steps:
-            lr = self._within(trial.lr * (_FAR if self._change(trial) == 0 else 1 / _FAR))
+            lr = self._within(trial.lr * (1 / _FAR if self._change(trial) > 0 else _FAR))
             if _at(self.trials, lr) is not None:
                 break
             trial = self._try(lr)
@@ -165,8 +206,8 @@ class Search:
         """
         if not math.isfinite(probe.loss):
             return 1
-        steps = len(self.untrained)
-        changes = np.subtract(probe.losses[:steps], self.untrained)[steps // 2 :]
+        steps = min(len(self.untrained), len(probe.losses))
+        changes = np.subtract(probe.losses[:steps], self.untrained[:steps])[steps // 2 :]
         size, spread = float(np.abs(changes).mean()), float(np.std(self.untrained))
         if size <= _SMALL * spread:
             return 0
@@ -197,6 +238,14 @@ class Search:
 
     def _can_probe(self) -> bool:
         return self._left() >= (1 - _PROBE_SHARE) * self._budget + self._probe_steps
+
+
+def _levels(budget: int) -> list[int]:
+    """Return what may be spent by the end of each level; the last is the whole budget."""
+    levels = [budget]
+    while levels[0] // _LEVEL >= _SMALLEST_LEVEL:
+        levels.insert(0, levels[0] // _LEVEL)
+    return levels
 
 
 def parabola_minimum(trials: Sequence[Trial]) -> float:

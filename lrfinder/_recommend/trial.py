@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lrfinder._sweep.stopping import StopReason
 
 # The last third of a trial is its result: late enough to have forgotten the start, long enough to
@@ -14,6 +16,8 @@ _TAIL = 1 / 3
 # A rate that is higher and behind is given up after this share of a trial, looked at this often.
 _GIVE_UP_FROM = 0.4
 _GIVE_UP_EVERY = 6
+# Two trials differ if the mean difference of their losses is this many standard errors from 0.
+_SIGMAS = 2.0
 
 
 @dataclass(frozen=True)
@@ -78,3 +82,12 @@ def tail_mean(losses: Sequence[float], share: float = _TAIL) -> float:
     """Return the mean of the last losses; inf where that is not a number."""
     last = tail(losses, share)
     return math.fsum(last) / len(last) if all(map(math.isfinite, last)) else math.inf
+
+
+def is_within_noise(trial: Trial, best: Trial) -> bool:
+    """Return whether the losses of two trials on the same batches differ by less than noise."""
+    steps = min(len(trial.losses), len(best.losses))
+    behind = np.subtract(tail(trial.losses[:steps]), tail(best.losses[:steps]))
+    if len(behind) < 2 or not np.isfinite(behind).all():
+        return False
+    return bool(behind.mean() < _SIGMAS * behind.std(ddof=1) / math.sqrt(len(behind)))

@@ -41,6 +41,7 @@ class Diagnosis(str, Enum):
     OUT_OF_DATA = "out of data"
     BEST_TRIAL_AT_THE_EDGE = "best trial at the edge"
     TRIALS_ALIKE = "trials within their noise"
+    PLATEAU = "plateau"
     SWEEP_AND_TRIALS_DISAGREE = "sweep and trials disagree"
 
     @property
@@ -60,6 +61,7 @@ _SENTENCES = {
     Diagnosis.OUT_OF_DATA: "The loader ended before the sweep did.",
     Diagnosis.BEST_TRIAL_AT_THE_EDGE: "The best trial has no worse one on each side.",
     Diagnosis.TRIALS_ALIKE: "The trials beside the best one differ from it by less than noise.",
+    Diagnosis.PLATEAU: "No trial got further below the start than batches differ.",
     Diagnosis.SWEEP_AND_TRIALS_DISAGREE: "The trials lead far away from the descent of the sweep.",
 }
 

@@ -77,6 +77,14 @@ def _returns() -> data.Split:
     return data.shuffled_split(x, 0.05**0.5 * signal + 0.95**0.5 * noise, 3000)
 
 
+@lru_cache
+def _answers() -> data.Split:
+    """Fifteen inputs; which of five answers is given, which they say little about."""
+    x, signal = _faint(6000, 15, 19)
+    heard = signal + 2 * torch.randn(signal.shape, generator=torch.Generator().manual_seed(20))
+    return data.shuffled_split(x, (heard.squeeze(1) + 2.5).long().clamp(0, 4), 3000)
+
+
 def tanh_mlp(*sizes: int) -> nn.Sequential:
     """Fully connected layers with tanh between them."""
     return nn.Sequential(*(nn.Tanh() if isinstance(m, nn.ReLU) else m for m in mlp(*sizes)))
@@ -135,6 +143,14 @@ TASKS = [
         long=True,
     ),
     Task(
+        "answers-mlp-adamw",
+        data.builder(
+            _answers, lambda: mlp(15, 32, 5), lambda m: torch.optim.AdamW(m.parameters()), 32,
+            nn.functional.cross_entropy,
+        ),
+        500, "classification, mostly noise", "MLP", "AdamW", 32, -5.5, 0.0, held_out=True,
+    ),
+    Task(
         "clicks-mlp-adam",
         data.builder(
             _clicks, lambda: mlp(20, 32, 2), lambda m: torch.optim.Adam(m.parameters()), 64,
@@ -150,6 +166,6 @@ TASKS = [
             lambda m: torch.optim.SGD(m.parameters(), momentum=0.9),
             64, nn.functional.mse_loss,
         ),
-        500, "regression, mostly noise", "MLP", "SGD, momentum 0.9", 64, -5.0, 0.5, held_out=True,
+        500, "regression, mostly noise", "MLP", "SGD, momentum 0.9", 64, -5.0, 0.5,
     ),
 ]  # fmt: skip
