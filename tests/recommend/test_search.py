@@ -41,8 +41,32 @@ class Training:
         return losses
 
 
-def search(training, start_lr, budget=250, lr_range=(1e-9, 1e3)):
-    found = Search(training.train, UNTRAINED[:50], budget=budget, lr_range=lr_range, exponent=0.4)
+class Plateau:
+    """Training that stays where it begins for `100 / lr` steps and then falls to a tenth.
+
+    Until then a rate of 0.1 is the best by a fiftieth of the loss; above 1 the loss grows.
+    """
+
+    def train(self, lr, steps, stop):
+        losses = []
+        for step in range(steps):
+            value = 1.0 if step < 100 / lr else 0.1
+            value += 0.01 * abs(math.log10(lr / 0.1)) - 0.02 * (step > 10) + BATCHES[step]
+            losses.append(value if lr <= 1 else 3.0 ** min(step, 600))
+            if stop.update(losses[-1]) is not None:
+                break
+        return losses
+
+
+def search(training, start_lr, budget=250, lr_range=(1e-9, 1e3), total_steps=None):
+    found = Search(
+        training.train,
+        UNTRAINED[:50] if isinstance(training, Training) else [1 + hard for hard in BATCHES[:50]],
+        budget=budget,
+        lr_range=lr_range,
+        exponent=0.4,
+        total_steps=total_steps,
+    )
     found.run(start_lr)
     return found
 
@@ -81,6 +105,59 @@ def test_no_rate_outside_the_range_is_tried(away, low, high):
     search(training, start, lr_range=(10**low, 10**high))
     assert 10**low <= min(training.lrs)
     assert max(training.lrs) <= 10**high
+
+
+@settings(max_examples=50, deadline=None)
+@given(away=st.floats(-3, 3), budget=st.integers(80, 9000), total_steps=st.integers(100, 1000))
+def test_no_trial_is_longer_than_the_training_will_be(away, budget, total_steps):
+    found = search(Training(1e-2), 10 ** (-2 + away), budget, total_steps=total_steps)
+    assert max(len(trial.losses) for trial in (*found.probes, *found.trials)) <= total_steps
+    if budget >= 9 * total_steps:
+        assert found.trial_steps == total_steps
+
+
+def test_what_the_training_does_not_need_of_a_budget_is_not_spent():
+    for total_steps in (100, 300):
+        training = Training(1e-2)
+        search(training, 1e-2, budget=10_000, total_steps=total_steps)
+        assert training.spent < 10 * total_steps
+
+
+@pytest.mark.parametrize("start_lr", [1e-3, 1e-2, 1e-1])
+def test_on_a_plateau_the_rate_is_not_lowered_for_a_longer_training(start_lr):
+    """By 90 steps no rate has left the plateau, so the lowest loss says little."""
+    found = search(Plateau(), start_lr)
+    assert found.is_on_plateau
+    assert found.exponent == 0
+    assert found.best_lr >= found.best.lr
+
+
+def test_training_that_makes_progress_is_not_on_a_plateau():
+    for away in (-2, 0, 2):
+        found = search(Training(1e-2), 10.0 ** (-2 + away))
+        assert not found.is_on_plateau
+        assert found.exponent == 0.4
+
+
+@pytest.mark.parametrize("start_lr", [1e-3, 1e-2, 1e-1])
+def test_a_larger_budget_gets_beyond_the_plateau(start_lr):
+    """Trials of about 900 steps leave it at any rate above 0.1, and sooner above that."""
+    found = search(Plateau(), start_lr, budget=2900)
+    assert not found.is_on_plateau
+    assert found.best.losses[-1] < 0.3
+
+
+def test_a_trial_that_changes_nothing_is_followed_by_a_higher_one():
+    class Flat(Plateau):
+        def train(self, lr, steps, stop):
+            """Nothing below 0.3; the probes cannot tell, since all begin alike."""
+            return [
+                (0.1 if lr > 0.3 and step > 30 else 1.0 - 1e-4 * (lr < 1e-2) * step) + BATCHES[step]
+                for step in range(steps)
+            ]
+
+    found = search(Flat(), 1e-2, budget=900)
+    assert found.best.lr > 0.3
 
 
 def test_no_trial_is_made_twice():
