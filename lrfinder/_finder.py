@@ -286,7 +286,8 @@ class LRFinder:
             train_loader: any iterable of batches that can be iterated again. Every trial sees the
                 same batches in the same order if the loader draws its order from the generators of
                 torch, numpy or Python, or from its own `generator`.
-            budget: optimizer steps for the sweep and the trials together, >= 120.
+            budget: optimizer steps for the sweep and the trials together, >= 120. A larger one
+                makes the trials longer, until they are as long as the training.
             total_steps: optimizer steps of the planned training, > 0; a longer training needs a
                 lower rate. None for four times the length of a trial.
             start_lr: lowest rate that is tried, as for `range_test`; None for 1e-7.
