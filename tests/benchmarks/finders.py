@@ -50,6 +50,7 @@ def range_test(name: str, workload: Workload) -> Callable[[], None]:
     """Return a function that runs one range test of a finder."""
     prepare = {
         "lrfinder": _lrfinder,
+        "lrfinder, recommend": _recommend,
         "lrfinder, on disk": partial(_lrfinder, snapshot="disk"),
         "torch-lr-finder": _torch_lr_finder,
         "torch-lr-finder, on disk": partial(_torch_lr_finder, memory_cache=False),
@@ -88,6 +89,17 @@ def _lrfinder(workload: Workload, snapshot: str = "memory") -> Callable[[], None
             progress=False,
         )
         assert len(result) == workload.steps
+
+    return run
+
+
+def _recommend(workload: Workload) -> Callable[[], None]:
+    from lrfinder import LRFinder
+
+    def run() -> None:
+        finder = LRFinder(workload.model, workload.optimizer, workload.criterion)
+        found = finder.recommend(workload.loader, progress=False)
+        workload.steps = found.steps
 
     return run
 

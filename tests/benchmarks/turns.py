@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 from tests.benchmarks.finders import quiet, range_test
-from tests.benchmarks.workloads import TIMED
+from tests.benchmarks.workloads import TIMED, Workload
 
 
 def ratios(what: str, name: str, rounds: int, launches: int) -> list[tuple[float, float]]:
@@ -41,17 +41,18 @@ def _pairs(what: str, name: str, rounds: int) -> list[tuple[float, float]]:
         pairs = []
         for number in range(rounds):
             order = ("bare", "run") if number % 2 else ("run", "bare")
-            taken = {which: _time(turns[which]) for which in order}
+            taken = {which: _time_of_a_step(turns[which], workload) for which in order}
             clock, processor = (taken["run"][i] / taken["bare"][i] for i in range(2))
             pairs.append((clock, processor))
     return pairs
 
 
-def _time(call: Callable[[], None]) -> tuple[float, float]:
+def _time_of_a_step(turn: Callable[[], None], workload: Workload) -> tuple[float, float]:
     gc.collect()
     clock, processor = time.perf_counter(), time.process_time()
-    call()
-    return time.perf_counter() - clock, time.process_time() - processor
+    turn()
+    clock, processor = time.perf_counter() - clock, time.process_time() - processor
+    return clock / workload.steps, processor / workload.steps
 
 
 if __name__ == "__main__":

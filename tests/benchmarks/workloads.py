@@ -78,7 +78,9 @@ def _classification(
     model: nn.Module, shape: tuple[int, ...], kind: type[torch.optim.Optimizer], steps: int
 ) -> Workload:
     optimizer = kind(model.parameters(), lr=START_LR)  # type: ignore[call-arg]
-    data = TensorDataset(torch.randn(64 * 50, *shape), torch.randint(0, 10, (64 * 50,)))
+    targets = torch.randint(0, 10, (64 * 50,))
+    inputs = torch.randn(10, *shape)[targets] + torch.randn(len(targets), *shape)
+    data = TensorDataset(inputs, targets)
     loader = DataLoader(data, batch_size=64, shuffle=True)
     return Workload(model, nn.CrossEntropyLoss(), optimizer, loader, steps)
 
