@@ -164,7 +164,9 @@ def _own(module: ModuleType) -> list[str]:
 
 def _entries(module: str, names: list[str], heading_level: int = 2) -> str:
     """Return what mkdocstrings replaces by the docstrings of some names."""
-    options = f"    options: {{heading_level: {heading_level}}}\n"
+    # The callbacks' bases are a tuple of whatever is installed, which the reader cannot resolve.
+    bases = "false" if module.startswith("lrfinder.integrations") else "true"
+    options = f"    options: {{heading_level: {heading_level}, show_bases: {bases}}}\n"
     return "\n".join(f"::: {module}.{name}\n{options}" for name in names)
 
 

@@ -126,8 +126,8 @@ def _budget_table(bench: Bench, names: Sequence[str]) -> str:
     header = ["", "steps taken", *(f"{_curve(s, n)}, {_MEASURES[m].lower()}" for m, s, n in curves)]
     rows = []
     for name in names:
-        means = [_mean(bench.score(name, schedule, n, m)) for m, schedule, n in curves]
-        rows.append([name, f"{bench.steps(name):.0f}", *map(_number, means)])
+        scores = [bench.score(name, schedule, n, m) for m, schedule, n in curves]
+        rows.append([name, f"{bench.steps(name):.0f}", *map(_summary, scores)])
     return _table(header, rows)
 
 
