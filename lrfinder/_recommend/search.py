@@ -178,15 +178,26 @@ class Search:
         """Try rates by factors of 2 until both neighbours of the best one lose."""
         trial = self._try(lr)
         while not self.has_progressed(trial) and self._left() >= _SHORTEST * self.trial_steps:
-            lr = self._within(trial.lr * (1 / _FAR if self._change(trial) > 0 else _FAR))
-            if _at(self.trials, lr) is not None:
+            lr_elsewhere = self._elsewhere(trial)
+            if lr_elsewhere is None:
                 break
-            trial = self._try(lr)
+            trial = self._try(lr_elsewhere)
         for factor in (FACTOR, 1 / FACTOR):
             while self._left() >= _SHORTEST * self.trial_steps:
                 best, lr = self.best, self._within(self.best.lr * factor)
                 if _at(self.trials, lr) is not None or self._try(lr).loss >= best.loss:
                     break
+
+    def _elsewhere(self, trial: Trial) -> float | None:
+        """Return a rate a decade from a trial without progress that was not tried, if there is one.
+
+        One that has changed nothing is too low, another too high; where that leads back, the way
+        out is above all rates that were tried.
+        """
+        beside = trial.lr * _FAR if self._change(trial) == 0 else trial.lr / _FAR
+        above = max(trial.lr for trial in self.trials) * _FAR
+        rates = map(self._within, (beside, above))
+        return next((lr for lr in rates if _at(self.trials, lr) is None), None)
 
     def _probe(self, lr: float) -> Trial:
         losses = tuple(self._train(lr, self._probe_steps, TrialStop(self._probe_steps, None)))
