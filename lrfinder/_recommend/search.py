@@ -20,7 +20,7 @@ _PROBE_TAIL = 1 / 2
 _SHORTEST_PROBE = 8
 # One of this many parts of the first level's budget is the length of a probe.
 _PROBES_IN_BUDGET = 20
-# A budget of some times this is spent in levels, each of which begins where the one before ended:
+# A large budget is spent in levels, each this many times the one before and begun where that ended:
 # longer trials alone would never leave the neighbourhood of what the probes found.
 _LEVEL = 3
 _SMALLEST_LEVEL = 200

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder import (
     Confidence,
+    Diagnosis,
     InvalidInputError,
     LRFinder,
     NoSuggestionError,
@@ -247,3 +248,32 @@ def test_a_notebook_shows_the_picture_and_the_numbers(found):
     html = found._repr_html_()
     assert "data:image/png;base64," in html
     assert f"{found.lr:.2e}" in html
+
+
+def spirals():
+    """Three arms in the plane: a network of this kind needs about a thousand steps to begin."""
+    torch.manual_seed(0)
+    arm, along = torch.randint(3, (1800,)), torch.rand(1800)
+    angle = 2 * math.pi * (arm / 3 + along)
+    points = torch.stack([angle.cos(), angle.sin()], dim=1) * (0.2 + along)[:, None]
+    model = nn.Sequential(
+        nn.Linear(2, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 3)
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    loader = DataLoader(TensorDataset(points, arm), 32, shuffle=True)
+    return model, optimizer, nn.CrossEntropyLoss(), loader
+
+
+def test_a_plateau_is_reported_and_the_rate_on_it_trains_at_last():
+    """The oracle is the training itself, which ten times and a tenth of the rate leave there."""
+    model, optimizer, criterion, loader = spirals()
+    found = LRFinder(model, optimizer, criterion).recommend(
+        loader, total_steps=1500, progress=False
+    )
+    assert Diagnosis.PLATEAU in [finding.diagnosis for finding in found.findings]
+    assert found.confidence is not Confidence.HIGH
+    assert found.lr in [trial.lr for trial in found.trials]
+    assert "none got far below" in found.why
+    at, above, below = (train(*spirals(), found.lr * factor, 1500) for factor in (1, 10, 0.1))
+    assert at < 0.3
+    assert min(above, below) > 0.5
