@@ -159,7 +159,7 @@ def test_links_lead_somewhere(path):
 def test_measured_numbers_are_those_of_the_report(name):
     """Mean / median / worst: a row's cells stand side by side in the report."""
     report = (FOLDER.parent / "data/benchmark/README.md").read_text()
-    number = r"\d[\d.]*"
+    number = r"\d[\d.]*(?:e\+\d+)?"
     cell = f"{number} / {number} / {number}"
     measured = [re.findall(cell, line) for line in (FOLDER.parent / name).read_text().splitlines()]
     assert any(measured)

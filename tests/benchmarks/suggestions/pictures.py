@@ -22,7 +22,7 @@ _SMALLEST = 0.005
 def draw_excess(bench: Bench, path: Path) -> None:
     """Draw the excess of every candidate, the best on top, for both schedules.
 
-    A dot is a task, a diamond the mean over tasks.
+    A dot is a task, a diamond the median over tasks.
 
     Args:
         bench: what was measured.
@@ -38,19 +38,24 @@ def draw_excess(bench: Bench, path: Path) -> None:
 
 
 def _draw_scores(ax: Axes, scores: dict[str, Score], colour: str) -> None:
-    ranked = sorted(scores, key=lambda name: -scores[name].summary.mean)
+    ranked = sorted(scores, key=lambda name: -scores[name].summary.median)
     for row, name in enumerate(ranked):
         tasks = np.maximum(list(scores[name].by_task.values()), _SMALLEST)
         ax.plot(tasks, np.full(len(tasks), row), "o", color=colour, alpha=0.3, markersize=5)
-        mean = scores[name].summary.mean
-        ax.plot(mean, row, "D", color="black", markersize=6)
+        median = scores[name].summary.median
+        ax.plot(median, row, "D", color="black", markersize=6)
         ax.annotate(
-            f"{mean:.2f}", (mean, row), (0, 6), textcoords="offset points", ha="center", fontsize=8
+            f"{median:.2f}",
+            (median, row),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
         )
     ax.set_yticks(range(len(ranked)), ranked)
     ax.set_ylim(-0.6, len(ranked) - 0.3)
     ax.set_xscale("log")
-    ax.set_xlabel("final loss / best - 1 (dot: a task, diamond: mean)")
+    ax.set_xlabel("final loss / best - 1 (dot: a task, diamond: median)")
     ax.grid(axis="x", alpha=0.3)
 
 

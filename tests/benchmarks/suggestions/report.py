@@ -116,7 +116,7 @@ def _excess_table(
         for curve, count in zip(curves, counts, strict=True)
     ]
     scores = {name: [score(name, *curve, measure) for curve in curves] for name in names}
-    ranked = sorted(scores, key=lambda name: _mean(scores[name][0]))
+    ranked = sorted(scores, key=lambda name: _median(scores[name][0]))
     rows = ([name, *map(_summary, scores[name])] for name in ranked)
     return _table(["", *header], rows)
 
@@ -137,7 +137,7 @@ def _other_table(bench: Bench) -> str:
         "refusals", "spread", "steps",
     )  # fmt: skip
     rows = []
-    for name in sorted(bench.candidates, key=lambda name: _mean(bench.score(name, *CURVES[0]))):
+    for name in sorted(bench.candidates, key=lambda name: _median(bench.score(name, *CURVES[0]))):
         scores = [bench.score(name, schedule, 1) for schedule in ("constant", "onecycle")]
         regrets = [_number(score.mean_regret if score else math.nan) for score in scores]
         rows.append(
@@ -183,8 +183,8 @@ def _curve(schedule: Schedule, length: int) -> str:
     return _SCHEDULES[schedule] + (f", {length}x steps" if length > 1 else "")
 
 
-def _mean(score: Score | None) -> float:
-    return score.summary.mean if score else math.inf
+def _median(score: Score | None) -> float:
+    return score.summary.median if score else math.inf
 
 
 def _summary(score: Score | None) -> str:

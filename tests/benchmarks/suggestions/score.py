@@ -103,14 +103,14 @@ class Bench:
 
     @property
     def candidates(self) -> list[str]:
-        """Names of all finders and rules that answered for at least one task."""
+        """Names of all finders and rules that were asked about every task."""
         names = [*(name for finder in FINDERS for name in finder.names), *RULES]
-        return [n for n in names if any(self.answers(n, task, 1) for task in self.tasks)]
+        return [n for n in names if all(self.answers(n, task, 1) for task in self.tasks)]
 
     @property
     def alternatives(self) -> list[str]:
-        """Names of the optimizers without a rate that were trained on at least one task."""
-        return [n for n in ALTERNATIVES if any(n in self._alternatives[t] for t in self.tasks)]
+        """Names of the optimizers without a rate that were trained on every task."""
+        return [n for n in ALTERNATIVES if all(n in self._alternatives[t] for t in self.tasks)]
 
     def answers(self, candidate: str, task: str, length: int) -> list[Answer]:
         """Return one answer per seed; none where it was not asked."""
