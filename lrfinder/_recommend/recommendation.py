@@ -297,6 +297,13 @@ def _check_progress(search: Search) -> None:
 
 def _findings(search: Search, best_lr: float, descent: Descent) -> Iterator[Finding]:
     best = search.best
+    if search.is_on_plateau:
+        yield Finding(
+            Diagnosis.PLATEAU,
+            f"After {search.trial_steps} steps the loss is down from {search.start:.4g} to "
+            f"{best.loss:.4g}: raise budget, so that trials get further.",
+            doubtful=True,
+        )
     lower = [trial for trial in search.trials if trial.lr < best.lr]
     higher = [trial for trial in search.trials if trial.lr > best.lr]
     if not (lower and higher):
@@ -313,13 +320,6 @@ def _findings(search: Search, best_lr: float, descent: Descent) -> Iterator[Find
             "Any rate within the interval does; raise budget or use larger batches for a finer "
             "answer.",
             doubtful=False,
-        )
-    if search.is_on_plateau:
-        yield Finding(
-            Diagnosis.PLATEAU,
-            f"After {search.trial_steps} steps the loss is down from {search.start:.4g} to "
-            f"{best.loss:.4g}: raise budget, so that trials get further.",
-            doubtful=True,
         )
     if descent.is_significant:
         first, last = float(descent.lr[descent.last_above(0.1)]), descent.minimum_lr
