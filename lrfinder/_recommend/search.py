@@ -178,10 +178,9 @@ class Search:
         """Try rates by factors of 2 until both neighbours of the best one lose."""
         trial = self._try(lr)
         while not self.has_progressed(trial) and self._left() >= _SHORTEST * self.trial_steps:
-            lr_elsewhere = self._elsewhere(trial)
-            if lr_elsewhere is None:
+            if (elsewhere := self._elsewhere(trial)) is None:
                 break
-            trial = self._try(lr_elsewhere)
+            trial = self._try(elsewhere)
         for factor in (FACTOR, 1 / FACTOR):
             while self._left() >= _SHORTEST * self.trial_steps:
                 best, lr = self.best, self._within(self.best.lr * factor)
@@ -195,7 +194,7 @@ class Search:
         out is above all rates that were tried.
         """
         beside = trial.lr * _FAR if self._change(trial) == 0 else trial.lr / _FAR
-        above = max(trial.lr for trial in self.trials) * _FAR
+        above = max(tried.lr for tried in self.trials) * _FAR
         rates = map(self._within, (beside, above))
         return next((lr for lr in rates if _at(self.trials, lr) is None), None)
 

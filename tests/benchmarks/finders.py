@@ -47,7 +47,7 @@ def versions() -> dict[str, str]:
 
 
 def range_test(name: str, workload: Workload) -> Callable[[], None]:
-    """Return a function that runs one range test of a finder."""
+    """Return a function that runs one range test of a finder, or the whole of `recommend`."""
     prepare = {
         "lrfinder": _lrfinder,
         "lrfinder, recommend": _recommend,
@@ -99,7 +99,7 @@ def _recommend(workload: Workload) -> Callable[[], None]:
     def run() -> None:
         finder = LRFinder(workload.model, workload.optimizer, workload.criterion)
         found = finder.recommend(workload.loader, progress=False)
-        workload.steps = found.steps
+        workload.steps = found.steps  # as many as the trials happen to need
 
     return run
 

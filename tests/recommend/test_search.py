@@ -24,6 +24,8 @@ class Training:
     too low a rate changes nothing, and above `limit` times the best the loss grows.
     """
 
+    untrained = UNTRAINED
+
     def __init__(self, best_lr, limit=30.0):
         self.best_lr, self.limit, self.spent, self.lrs = best_lr, limit, 0, []
 
@@ -47,6 +49,8 @@ class Plateau:
     Until then a rate of 0.1 is the best by a fiftieth of the loss; above 1 the loss grows.
     """
 
+    untrained = tuple(1.0 + hard for hard in BATCHES)
+
     def train(self, lr, steps, stop):
         losses = []
         for step in range(steps):
@@ -61,7 +65,7 @@ class Plateau:
 def search(training, start_lr, budget=250, lr_range=(1e-9, 1e3), total_steps=None):
     found = Search(
         training.train,
-        UNTRAINED[:50] if isinstance(training, Training) else [1 + hard for hard in BATCHES[:50]],
+        training.untrained[:50],
         budget=budget,
         lr_range=lr_range,
         exponent=0.4,

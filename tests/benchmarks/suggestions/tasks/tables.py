@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from sklearn import datasets  # type: ignore[import-untyped]
@@ -30,16 +32,17 @@ def diabetes(seed: int) -> Problem:
 
 
 @lru_cache
-def _cancer() -> data.Split:
-    inputs, targets = datasets.load_breast_cancer(return_X_y=True)
+def _labelled(load: Callable[..., Any], validation: int) -> data.Split:
+    """Return a data set of scikit-learn with classes, its inputs standardized, as a split."""
+    inputs, targets = load(return_X_y=True)
     return data.shuffled_split(
-        data.standardized(torch.tensor(inputs).float()), torch.tensor(targets).long(), 250
+        data.standardized(torch.tensor(inputs).float()), torch.tensor(targets).long(), validation
     )
 
 
 def cancer(seed: int) -> Problem:
     """Tell benign from malignant tumours, some of the training labels being wrong."""
-    split = data.with_random_labels(_cancer(), 0.2, classes=2)
+    split = data.with_random_labels(_labelled(datasets.load_breast_cancer, 250), 0.2, classes=2)
     train, val = data.loaders(split, 32, seed)
     model = mlp(30, 64, 32, 2)
     optimizer = torch.optim.AdamW(model.parameters())
@@ -57,17 +60,9 @@ def regularized_diabetes(seed: int) -> Problem:
     return Problem(model, optimizer, nn.MSELoss(), train, val)
 
 
-@lru_cache
-def _wine() -> data.Split:
-    inputs, targets = datasets.load_wine(return_X_y=True)
-    return data.shuffled_split(
-        data.standardized(torch.tensor(inputs).float()), torch.tensor(targets).long(), 78
-    )
-
-
 def wine(seed: int) -> Problem:
     """Tell from its chemistry from which of three growers a wine comes, by 100 samples."""
-    train, val = data.loaders(_wine(), 10, seed)
+    train, val = data.loaders(_labelled(datasets.load_wine, 78), 10, seed)
     model = mlp(13, 32, 3)
     optimizer = torch.optim.Adam(model.parameters())
     return Problem(model, optimizer, nn.CrossEntropyLoss(), train, val)
