@@ -14,6 +14,7 @@ from lrfinder._distributed.sharding import compute_device, is_sharded
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._recommend.length import length_exponent
 from lrfinder._recommend.recommendation import Recommendation, recommend, sweep_steps
+from lrfinder._recommend.trial import VAL_BATCHES
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._snapshot.storage import Where
@@ -237,13 +238,13 @@ class LRFinder:
             )
             validation = None
             if val_loader is not None:
-                validation = Validation(
-                    self.model, self.optimizer, loss, val_loader, val_batches, val_every
-                )
+                validation = Validation(self.model, self.optimizer, loss, val_loader, val_batches)
 
             def sweep(grid: Grid, on_step: OnStep | None) -> Record:
                 stop = DivergenceStop(smooth_f, diverge_th)
-                return runner.run(grid, stop, validation=validation, on_step=on_step)
+                return runner.run(
+                    grid, stop, validation=validation, val_every=val_every, on_step=on_step
+                )
 
             def result(grid: Grid, *records: Record) -> RangeTestResult:
                 return RangeTestResult.from_records(
@@ -267,6 +268,7 @@ class LRFinder:
     def recommend(
         self,
         train_loader: Iterable[Any],
+        val_loader: Iterable[Any] | None = None,
         *,
         budget: int = 300,
         total_steps: int | None = None,
@@ -275,6 +277,7 @@ class LRFinder:
         accumulation_steps: int = 1,
         progress: bool = True,
         groups: Sequence[int] | None = None,
+        val_batches: int | None = None,
     ) -> Recommendation:
         """Sweep, then train for a short time at promising rates, and return the best one.
 
@@ -286,6 +289,8 @@ class LRFinder:
             train_loader: any iterable of batches that can be iterated again. Every trial sees the
                 same batches in the same order if the loader draws its order from the generators of
                 torch, numpy or Python, or from its own `generator`.
+            val_loader: compares the trials by their validation loss, which also shows overfitting;
+                None for the training loss.
             budget: optimizer steps for the sweep and the trials together, >= 120. A larger one
                 makes the trials longer, until they are as long as the training.
             total_steps: optimizer steps of the planned training, > 0; a longer training needs a
@@ -295,6 +300,9 @@ class LRFinder:
             accumulation_steps: as for `range_test`.
             progress: show a progress bar.
             groups: indices of the parameter groups to sweep; the others keep their rate.
+            val_batches: batches of `val_loader` that are kept, >= 1; None for eight of the size of
+                a training batch. After every second step of a trial one of them is measured, in
+                turn; the budget does not count that.
 
         Returns:
             A suggestion with an interval and every trial: `.lr` for a constant or decaying rate,
@@ -308,28 +316,44 @@ class LRFinder:
             steps = sweep_steps(budget)
             if total_steps is not None:
                 check_count("total_steps", total_steps)
+            if val_batches is not None:
+                check_count("val_batches", val_batches)
             accumulation_steps = self._micro_batches(accumulation_steps)
             span = resolve_range(start_lr, end_lr, steps, None, "exp")._replace(num_iter=steps)
             grid = self._grid_of("exp", groups)(span)
-            step = self._make_step(self._loss_function(), accumulation_steps)
+            loss = self._loss_function()
+            step = self._make_step(loss, accumulation_steps)
         with (
             communicator_for(self.model, accumulation_steps) as communicator,
-            self._preserved(train_loader) as snapshot,
+            self._preserved(train_loader, val_loader) as snapshot,
             restores((self.optimizer, *self._preserve)),
             Progress(
                 budget, "sweep and trials", shown=progress and communicator.is_main_process
             ) as bar,
         ):
             runner = self._runner(step, train_loader, snapshot, communicator, bar)
+            validation = None
+            if val_loader is not None:
+                validation = Validation(
+                    self.model, self.optimizer, loss, val_loader, val_batches, in_turn=VAL_BATCHES
+                )
             record = runner.run(grid, DivergenceStop(SMOOTH_F, DIVERGE_TH))
             result = RangeTestResult.from_records(
                 [record], grid, "exp", SMOOTH_F, maximize=self._maximizes
             )
 
-            def train(lr: float, steps: int, stop: StopCondition) -> list[float]:
+            def train(lr: float, steps: int, stop: StopCondition, validate: bool) -> Record:
                 snapshot.restore()
-                losses = runner.run(constant_grid(result.lrs_at(lr), steps), stop).losses
-                return [-loss for loss in losses] if self._maximizes else losses
+                record = runner.run(
+                    constant_grid(result.lrs_at(lr), steps),
+                    stop,
+                    validation=validation if validate else None,
+                    val_every=2,
+                )
+                if self._maximizes:
+                    record.losses = [-loss for loss in record.losses]
+                    record.val_losses = [-loss for loss in record.val_losses]
+                return record
 
             self._result = result
             self._answer = recommend(

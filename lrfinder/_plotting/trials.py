@@ -25,6 +25,7 @@ def draw_trials(
     best_lr: float,
     lr: float,
     interval: tuple[float, float],
+    quantity: str,
 ) -> None:
     """Draw trials as loss over learning rate; one that diverged is a cross at the upper edge.
 
@@ -35,6 +36,7 @@ def draw_trials(
         best_lr: rate that is best for the length of a trial.
         lr: the recommended rate.
         interval: lowest and highest rate that the trials speak for.
+        quantity: what the losses are, such as "training loss".
     """
     ax.set_xscale("log")
     marks.draw_span(ax, "interval", *interval)
@@ -52,7 +54,7 @@ def draw_trials(
         middle, text = math.sqrt(lr * best_lr), f"x {lr / best_lr:.2g}: a longer training"
         ax.annotate(text, (middle, height), (0, 3), textcoords="offset points", ha="center",
                     fontsize="small", color=marks.GREEN)  # fmt: skip
-    marks.describe(ax, "learning rate", "training loss at the end")
+    marks.describe(ax, "learning rate", f"{quantity} at the end")
 
 
 def _draw_points(

@@ -15,7 +15,7 @@ from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._plotting import PAIR_SIZE, draw_trials, figure_html
 from lrfinder._recommend.length import length_scale
 from lrfinder._recommend.search import FACTOR, Search, Train
-from lrfinder._recommend.trial import Trial, is_within_noise
+from lrfinder._recommend.trial import Trial, is_within_noise, overfits_after
 from lrfinder._result import RangeTestResult
 from lrfinder.suggestion import (
     Confidence,
@@ -105,13 +105,15 @@ class Recommendation(Suggestion):
         left, right = axes
         if self.result is not None:
             self.result.plot(ax=left, suggestion=self)
+        validated = any(trial.val_losses for trial in self.trials)
         draw_trials(
             right,
-            probes=[(trial.lr, trial.loss) for trial in self.probes],
+            probes=[] if validated else [(trial.lr, trial.loss) for trial in self.probes],
             trials=[(trial.lr, trial.loss) for trial in self.trials],
             best_lr=self.best_trial_lr,
             lr=self.lr,
             interval=self.interval or (self.lr, self.lr),
+            quantity="validation loss" if validated else "training loss",
         )
         return left, right
 
@@ -169,7 +171,12 @@ class Recommendation(Suggestion):
         own["result"] = RangeTestResult.from_dict(own["result"])
         for name in ("probes", "trials"):
             own[name] = tuple(
-                Trial(float(t["lr"]), float(t["loss"]), _export.floats(t["losses"]))
+                Trial(
+                    float(t["lr"]),
+                    float(t["loss"]),
+                    _export.floats(t["losses"]),
+                    _export.floats(t["val_losses"]),
+                )
                 for t in own[name]
             )
         return cls(**own)
@@ -210,8 +217,7 @@ def recommend(
 
     Args:
         result: the sweep.
-        train: trains afresh at a rate, for a number of steps unless the stop condition ends it
-            before; returns the losses.
+        train: as for `Search`.
         budget: optimizer steps for all probes and trials together.
         lr_range: lowest and highest rate that may be tried.
         total_steps: planned optimizer steps of the training; None for four times a trial.
@@ -238,7 +244,7 @@ def recommend(
     best_lr = search.best_lr
     scale = length_scale(search.trial_steps, total_steps, search.exponent)
     lr, max_lr = best_lr * scale, best_lr * scale * _PEAK
-    low, high = interval(search.trials, best_lr, search.start)
+    low, high = interval(search.trials, best_lr, _start(search))
     findings = tuple(_findings(search, best_lr, descent))  # of the sweep: `result.diagnose()`
     return Recommendation(
         lr=lr,
@@ -268,9 +274,15 @@ def interval(trials: Sequence[Trial], best_lr: float, start: float) -> tuple[flo
         start: loss that the trials began with.
     """
     best = min(trial.loss for trial in trials)
-    good = [t.lr for t in trials if t.loss <= best + _INTERVAL_LOSS * (start - best)]
+    good = [t.lr for t in trials if t.loss <= best + _INTERVAL_LOSS * max(start - best, 0)]
     half_step = math.sqrt(FACTOR)
     return min(*good, best_lr / half_step), max(*good, best_lr * half_step)
+
+
+def _start(search: Search) -> float:
+    """Return the loss that the trials began with, of the kind that decides between them."""
+    lowest = min(search.trials, key=lambda trial: trial.lr)
+    return lowest.val_losses[0] if lowest.val_losses else search.start
 
 
 def _first_rate(descent: Descent, lr_range: tuple[float, float]) -> float:
@@ -284,13 +296,14 @@ def _first_rate(descent: Descent, lr_range: tuple[float, float]) -> float:
 
 
 def _check_progress(search: Search) -> None:
-    if search.has_progressed(search.best):
+    lowest = search.best_in_training
+    if search.has_progressed(lowest):
         return
     rates = [trial.lr for trial in (*search.probes, *search.trials)]
     raise NoSuggestionError(
         f"no learning rate lowers the loss by more than its noise: {len(rates)} trials from "
         f"lr={min(rates):.1e} to {max(rates):.1e} began at {search.start:.4g}, with a noise of "
-        f"{search.noise:.2g}, and ended at {search.best.loss:.4g} at best; raise budget, use "
+        f"{search.noise:.2g}, and ended at {lowest.training_loss:.4g} at best; raise budget, use "
         "larger batches, or check that the model can learn the task"
     )
 
@@ -301,7 +314,15 @@ def _findings(search: Search, best_lr: float, descent: Descent) -> Iterator[Find
         yield Finding(
             Diagnosis.PLATEAU,
             f"After {search.trial_steps} steps the loss is down from {search.start:.4g} to "
-            f"{best.loss:.4g}: raise budget, so that trials get further.",
+            f"{search.best_in_training.training_loss:.4g}: raise budget, so that trials get "
+            "further.",
+            doubtful=True,
+        )
+    if (steps := overfits_after(best)) is not None:
+        yield Finding(
+            Diagnosis.OVERFITTING,
+            f"At lr={best.lr:.1e} it is lowest after about {steps} of {search.trial_steps} steps: "
+            "train for fewer steps, or keep the best checkpoint.",
             doubtful=True,
         )
     lower = [trial for trial in search.trials if trial.lr < best.lr]
@@ -314,7 +335,7 @@ def _findings(search: Search, best_lr: float, descent: Descent) -> Iterator[Find
             doubtful=True,
         )
     beside = [*sorted(lower, key=lambda t: t.lr)[-1:], *sorted(higher, key=lambda t: t.lr)[:1]]
-    if beside and all(is_within_noise(trial, best) for trial in beside):
+    if beside and not best.val_losses and all(is_within_noise(t, best) for t in beside):
         yield Finding(
             Diagnosis.TRIALS_ALIKE,
             "Any rate within the interval does; raise budget or use larger batches for a finer "
@@ -340,7 +361,8 @@ def _why(search: Search, total_steps: int | None, scale: float) -> str:
             f"{trials} none got far below the {search.start:.4g} they began with; of those within "
             "the noise of the best this has the highest rate"
         )
-    found = f"{trials} the one at lr={best.lr:.1e} ended lowest, at a loss of {best.loss:.4g}"
+    kind = "validation loss" if best.val_losses else "loss"
+    found = f"{trials} the one at lr={best.lr:.1e} ended lowest, at a {kind} of {best.loss:.4g}"
     if scale == 1:
         return found
     length = f"{total_steps} steps" if total_steps is not None else "a longer training"

@@ -8,7 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from lrfinder._recommend.trial import Trial, TrialStop, is_within_noise, tail, tail_mean
+from lrfinder._recommend.trial import (
+    Trial,
+    TrialStop,
+    is_within_noise,
+    overfits_after,
+    tail,
+    tail_mean,
+)
+from lrfinder._sweep.loop import Record
 
 # Probes lie this factor apart: the best of them is bracketed within one step up or down.
 PROBE_FACTOR = 2.5
@@ -37,7 +45,7 @@ _TRIALS = 2.6
 # A last trial that the budget cuts short is still worth making at this share of its length.
 _SHORTEST = 0.6
 
-Train = Callable[[float, int, TrialStop], Sequence[float]]
+Train = Callable[[float, int, TrialStop, bool], Record]
 
 
 class Search:
@@ -47,11 +55,12 @@ class Search:
     step by step. Probes are short and far apart: they go up by decades while nothing is learned,
     down by decades while the loss leaves the level of its start, and then bracket the best rate.
     Trials are longer: a hill climb by factors of 2 from there. A large budget is spent in levels of
-    ever longer trials; those of an earlier level count as probes.
+    ever longer trials; those of an earlier level count as probes. If there is a validation loss, it
+    decides between trials; whether training learns at all is seen in the training loss.
 
     Args:
         train: trains afresh at a rate, for a number of steps unless the stop condition ends it
-            before; returns the losses.
+            before, with or without validation; returns what was recorded.
         untrained: losses of the same batches while the model is as good as untrained.
         budget: optimizer steps for all probes and trials, > 0.
         lr_range: lowest and highest rate that may be tried.
@@ -90,6 +99,11 @@ class Search:
         """The trial with the lowest loss."""
         return _best(self.trials)
 
+    @property
+    def best_in_training(self) -> Trial:
+        """The trial with the lowest training loss; without validation, `best`."""
+        return min(self.trials, key=lambda trial: trial.training_loss)
+
     def run(self, start_lr: float) -> None:
         """Try rates until both neighbours of the best one lose, or the budget is spent.
 
@@ -121,18 +135,28 @@ class Search:
 
     @property
     def exponent(self) -> float:
-        """Power of the number of steps with which the best rate falls; 0 on a plateau."""
-        return 0.0 if self.trials and self.is_on_plateau else self._exponent
+        """Power of the number of steps with which the best rate falls.
+
+        It is 0 on a plateau. Where training overfits it is 1, unless the optimizer anneals itself:
+        a training should end where the validation loss is lowest, and how far a small rate gets
+        depends on the product of the rate and the number of steps.
+        """
+        if not (self.trials and self._exponent):
+            return self._exponent
+        if self.is_on_plateau:
+            return 0.0
+        return 1.0 if overfits_after(self.best) is not None else self._exponent
 
     @property
     def is_on_plateau(self) -> bool:
-        """Whether the best trial has fallen by less than batches differ from each other."""
-        fall = self.start - self.best.loss
-        return fall < self.noise or fall < float(np.std(tail(self.best.losses), ddof=1))
+        """Whether no trial has fallen by more than batches differ from each other."""
+        lowest = self.best_in_training
+        fall = self.start - lowest.training_loss
+        return fall < self.noise or fall < float(np.std(tail(lowest.losses), ddof=1))
 
     @property
     def start(self) -> float:
-        """The loss that the trials began with."""
+        """The training loss that the trials began with."""
         return float(np.mean(self.untrained))
 
     @property
@@ -143,7 +167,7 @@ class Search:
     def has_progressed(self, trial: Trial) -> bool:
         """Return whether a trial ended below the loss it began with by more than noise."""
         error = self.noise * math.sqrt(1 / len(self.untrained) + 1 / len(tail(trial.losses)))
-        return trial.loss < self.start - _PROGRESS * error
+        return trial.training_loss < self.start - _PROGRESS * error
 
     def _find_learning(self, probe: Trial) -> Trial:
         """Go up or down by decades until a probe learns; halve the way where both are too far."""
@@ -199,7 +223,8 @@ class Search:
         return next((lr for lr in rates if _at(self.trials, lr) is None), None)
 
     def _probe(self, lr: float) -> Trial:
-        losses = tuple(self._train(lr, self._probe_steps, TrialStop(self._probe_steps, None)))
+        stop = TrialStop(self._probe_steps, None)
+        losses = tuple(self._train(lr, self._probe_steps, stop, False).losses)
         whole = len(losses) == self._probe_steps
         probe = Trial(lr, tail_mean(losses, _PROBE_TAIL) if whole else math.inf, losses)
         if self._change(probe) > 0:
@@ -228,16 +253,23 @@ class Search:
         best = self.best if self.trials else None
         incumbent = best.losses if best is not None and best.lr < lr else None
         steps = min(self.trial_steps, self._left())
-        losses = self._train(lr, steps, TrialStop(self.trial_steps, incumbent))
-        trial = Trial(lr, self._loss_of(losses, best), tuple(losses))
+        stop = TrialStop(self.trial_steps, incumbent)
+        record = self._train(lr, steps, stop, True)
+        trial = Trial(lr, math.inf, tuple(record.losses), tuple(record.val_losses))
+        trial = replace(trial, loss=self._loss_of(trial, best))
         self.trials.append(trial)
         return trial
 
-    def _loss_of(self, losses: Sequence[float], best: Trial | None) -> float:
-        """Return a trial's result; one that ended early keeps the lead or lag that it had then."""
-        if len(losses) == self.trial_steps or best is None or not math.isfinite(losses[-1]):
-            return tail_mean(losses)
-        return best.loss + (tail_mean(losses) - tail_mean(best.losses[: len(losses)]))
+    def _loss_of(self, trial: Trial, best: Trial | None) -> float:
+        """Return a trial's result; one that ended early keeps its lead or lag in training.
+
+        Early in training the validation loss says little about its end: it favours low rates.
+        """
+        if not math.isfinite(trial.losses[-1]):
+            return math.inf
+        if len(trial.losses) == self.trial_steps or best is None:
+            return tail_mean(trial.val_losses or trial.losses)
+        return best.loss + (tail_mean(trial.losses) - tail_mean(best.losses[: len(trial.losses)]))
 
     def _within(self, lr: float) -> float:
         low, high = self._range

@@ -16,6 +16,12 @@ _TAIL = 1 / 3
 # A rate that is higher and behind is given up after this share of a trial, looked at this often.
 _GIVE_UP_FROM = 0.4
 _GIVE_UP_EVERY = 6
+# Validation batches that are measured in turn, so many that a round of them covers every part of a
+# data set of classes, and few enough for several rounds in a trial.
+VAL_BATCHES = 8
+# The validation loss has risen if it takes back this share of its fall, and this many standard
+# errors: the lowest of several rounds is below the others by noise alone.
+_OVERFITTING, _RISE_SIGMAS = 0.1, 3.0
 # Two trials differ if the mean difference of their losses is this many standard errors from 0.
 _SIGMAS = 2.0
 
@@ -26,9 +32,11 @@ class Trial:
 
     Attributes:
         lr: learning rate of the group with the largest one, > 0.
-        loss: its result, the mean training loss of its last steps; inf where it diverged. A trial
-            that was ended early keeps the lead or lag that it had then.
+        loss: its result, the mean of its last validation losses, or of its last training losses
+            where there is no validation; inf where it diverged. A trial that was ended early keeps
+            the lead or lag in training that it had then.
         losses: raw training loss of each step.
+        val_losses: validation loss after every second step; none of a probe.
 
     Example:
         >>> Trial(lr=0.1, loss=0.52, losses=(2.3, 1.1, 0.52))
@@ -38,6 +46,12 @@ class Trial:
     lr: float
     loss: float
     losses: tuple[float, ...]
+    val_losses: tuple[float, ...] = ()
+
+    @property
+    def training_loss(self) -> float:
+        """The result by the training loss alone."""
+        return tail_mean(self.losses) if self.val_losses else self.loss
 
 
 class TrialStop:
@@ -85,9 +99,27 @@ def tail_mean(losses: Sequence[float], share: float = _TAIL) -> float:
 
 
 def is_within_noise(trial: Trial, best: Trial) -> bool:
-    """Return whether the losses of two trials on the same batches differ by less than noise."""
+    """Return whether two trials on the same batches differ by less than noise in training."""
     steps = min(len(trial.losses), len(best.losses))
     behind = np.subtract(tail(trial.losses[:steps]), tail(best.losses[:steps]))
     if len(behind) < 2 or not np.isfinite(behind).all():
         return False
     return bool(behind.mean() < _SIGMAS * behind.std(ddof=1) / math.sqrt(len(behind)))
+
+
+def overfits_after(trial: Trial) -> int | None:
+    """Return the steps after which the validation loss of a trial rises; None if it does not.
+
+    The mean of its last round over the validation batches is compared with the lowest round's.
+    """
+    rounds = len(trial.val_losses) // VAL_BATCHES
+    if rounds < 2 or not math.isfinite(trial.loss):
+        return None
+    losses = np.reshape(trial.val_losses[-rounds * VAL_BATCHES :], (rounds, VAL_BATCHES))
+    means = losses.mean(axis=1)
+    lowest = int(means.argmin())
+    rise = losses[-1] - losses[lowest]  # on the same batches
+    noise = _RISE_SIGMAS * rise.std(ddof=1) / math.sqrt(VAL_BATCHES)
+    if rise.mean() <= max(noise, _OVERFITTING * (means[0] - means[lowest])):
+        return None
+    return round(len(trial.losses) * (lowest + 0.5) / rounds)

@@ -1,4 +1,4 @@
-"""One batch of any form: moving it to a device, its size, and its first samples."""
+"""One batch of any form: moving it to a device, its size, and pieces of it."""
 
 from __future__ import annotations
 
@@ -69,18 +69,29 @@ def batch_weights(batches: Sequence[Any]) -> list[float]:
     return [size / sum(known) for size in known]
 
 
-def head(batch: Any, count: int) -> Any:
-    """Return the first `count` samples, or all if not every part is a tensor of the same length."""
+def pieces(batch: Any, size: int) -> Iterator[Any]:
+    """Yield pieces of at most `size` samples; the batch if its parts are not tensors of one length.
+
+    Example:
+        >>> [piece.tolist() for piece in pieces(torch.arange(5), 2)]
+        [[0, 1], [2, 3], [4]]
+    """
     leaves = list(_leaves(batch))
     if not all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves):
-        return batch
-    return _cut(batch, count) if len({len(leaf) for leaf in leaves}) == 1 else batch
+        yield batch
+        return
+    lengths = {len(leaf) for leaf in leaves}
+    if len(lengths) != 1:
+        yield batch
+        return
+    for start in range(0, lengths.pop(), size):
+        yield _cut(batch, slice(start, start + size))
 
 
-def _cut(batch: Any, count: int) -> Any:
+def _cut(batch: Any, samples: slice) -> Any:
     if isinstance(batch, Tensor):
-        return batch[:count]
-    return _map_parts(lambda part: _cut(part, count), batch)
+        return batch[samples]
+    return _map_parts(lambda part: _cut(part, samples), batch)
 
 
 def _leaves(batch: Any) -> Iterator[Any]:

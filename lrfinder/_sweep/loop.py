@@ -85,6 +85,7 @@ class SweepRunner:
         stop: StopCondition,
         *,
         validation: Validation | None = None,
+        val_every: int = 1,
         on_step: OnStep | None = None,
     ) -> Record:
         """Train at each learning rate of a grid and return what was recorded.
@@ -94,11 +95,12 @@ class SweepRunner:
             stop: decides after each loss whether the sweep ends; it gets minus the loss if that is
                 maximized.
             validation: measures the validation loss; None for none.
+            val_every: optimizer steps from one measurement to the next, >= 1.
             on_step: called as `on_step(lr, loss, step)`; a true answer ends the sweep.
         """
         self.prepare()
         with closing(Batches(self.loader, self.cached_batches)) as batches:
-            return _Sweep(self, batches, grid, stop, validation, on_step).run()
+            return _Sweep(self, batches, grid, stop, validation, val_every, on_step).run()
 
 
 class _Sweep:
@@ -111,6 +113,7 @@ class _Sweep:
         grid: Grid,
         stop: StopCondition,
         validation: Validation | None,
+        val_every: int,
         on_step: OnStep | None,
     ) -> None:
         self._optimizer = runner.optimizer
@@ -121,6 +124,7 @@ class _Sweep:
         self._group_lrs: list[list[float]] = grid.group_lrs.tolist()
         self._stop = stop
         self._validation = validation
+        self._val_every = val_every
         self._step = self._communicator.report_failures(runner.step)
         self._on_step = self._communicator.wrap_callback(on_step)
         self._reader: Reader | None = None
@@ -136,7 +140,9 @@ class _Sweep:
         Raises:
             InvalidInputError: if the optimizer never stepped, or not at the rates of the grid.
         """
-        validation = self._validation.description if self._validation is not None else "none"
+        validation = "none"
+        if self._validation is not None:
+            validation = f"every {self._val_every} steps {self._validation.description}"
         description = (
             f"{len(self._lrs)} steps from lr={self._lrs[0]:g} to {self._lrs[-1]:g}, "
             f"validation: {validation}"
@@ -213,8 +219,9 @@ class _Sweep:
             The names of the metrics that no step before this one had, which are the last.
         """
         if validation := self._validation_after(len(self._record.losses) + self._pending):
-            scalars.append(self._communicator.report_failures(validation)())
-            sizes.append(validation.size)
+            loss, size = self._communicator.report_failures(validation)()
+            scalars.append(loss)
+            sizes.append(size)
         new_names = [name for name in output.metrics if name not in self._record.metrics]
         for name in new_names:
             self._record.metrics[name] = [math.nan] * len(self._record.losses)
@@ -224,8 +231,7 @@ class _Sweep:
 
     def _validation_after(self, step: int) -> Validation | None:
         """Return the validation if it is due after a step."""
-        is_due = self._validation is not None and step % self._validation.every == 0
-        return self._validation if is_due else None
+        return self._validation if step % self._val_every == 0 else None
 
     def _begin(self, output: StepOutput) -> Reader:
         self._record.batch_size = self._communicator.total_batch_size(output.size)

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lrfinder._snapshot import rng as _rng
-from lrfinder._sweep.batch import batch_weights, head, total_size
+from lrfinder._sweep.batch import batch_weights, pieces, total_size
 from lrfinder._sweep.batches import take
 from lrfinder._sweep.loss import LossFunction
 
 
 class Validation:
-    """Measures the mean loss over the first batches of a loader, the same at every call.
+    """Measures the mean loss over the first batches of a loader, all at once or one after another.
+
+    Where trainings from the same state are compared, the second costs less: a part at each call,
+    in the same order in each training.
 
     Args:
         model: evaluated in eval mode, without gradients.
         optimizer: put in eval mode as well, if it has one, as Schedule-Free optimizers do.
         loss: evaluates a batch.
         loader: any iterable of batches; read once.
-        batches: how many of its batches are kept and used, >= 1; None for as many samples of the
-            first as a training step has.
-        every: optimizer steps from one measurement to the next, >= 1.
+        batches: how many of its batches are kept and used, >= 1; None for pieces that have as many
+            samples as a training step.
+        in_turn: None to measure all batches, or one piece, at each call; otherwise the number of
+            pieces that are kept, >= 1, and one piece or batch is measured at each call.
 
     Raises:
         InvalidInputError: if the loader gives no batch.
@@ -37,41 +42,41 @@ class Validation:
         loss: LossFunction,
         loader: Iterable[Any],
         batches: int | None,
-        every: int,
+        in_turn: int | None = None,
     ) -> None:
         self._model = model
         self._optimizer = optimizer
         self._loss = loss
-        self._follows_training = batches is None
-        self.every = every
+        self._pieces = (in_turn or 1) if batches is None else None
         restore = _rng.capture()  # a loader draws its seed from the generator of the training
         try:
-            self._batches = take(loader, batches or 1)
+            kept = take(loader, batches or in_turn or 1)
         finally:
             restore()
+        self._parts = [[batch] for batch in kept] if in_turn else [kept]
+        self._next = 0
 
     def begin(self, train_size: int | None) -> None:
-        """Choose the subset before the first measurement.
+        """Choose the subset before the first measurement of a sweep, and begin with its first part.
 
         Args:
             train_size: samples in a training step, >= 1; None if that is not known.
         """
-        if self._follows_training and train_size is not None:
-            self._batches = [head(batch, train_size) for batch in self._batches]
-
-    @property
-    def size(self) -> int | None:
-        """Number of samples in the subset; None if the batches do not tell."""
-        return total_size(self._batches)
+        self._next = 0
+        if self._pieces is not None and train_size is not None:
+            every = (piece for (batch,) in self._parts for piece in pieces(batch, train_size))
+            self._parts = [[piece] for piece in islice(every, self._pieces)]
 
     @property
     def description(self) -> str:
-        """How often it is measured and on how many batches, in words."""
-        return f"every {self.every} steps on {len(self._batches)} batches"
+        """On how many batches it is measured, in words."""
+        return f"on {len(self._parts)} x {len(self._parts[0])} batches"
 
     @torch.no_grad()
-    def __call__(self) -> Tensor:
-        """Return the loss, a scalar tensor on its device."""
+    def __call__(self) -> tuple[Tensor, int | None]:
+        """Return the loss, a scalar tensor on its device, and of how many samples, if they tell."""
+        batches = self._parts[self._next % len(self._parts)]
+        self._next += 1
         # Not in a generator: interrupted before it ends, its `finally` would run at any later time.
         flags = [(module, module.training) for module in self._model.modules()]
         parameters = self._parameters_with_modes()
@@ -81,7 +86,7 @@ class Validation:
             if parameters:
                 self._optimizer.eval()
             self._model.eval()
-            losses = [self._loss(batch).loss for batch in self._batches]
+            losses = [self._loss(batch).loss for batch in batches]
         finally:
             self._model.train()  # some modules do more here than to set the flag
             for module, training in flags:
@@ -91,8 +96,9 @@ class Validation:
             for parameter, value in zip(parameters, values, strict=True):
                 parameter.copy_(value)  # the way to eval mode and back rounds them
             restore()
-        weights = batch_weights(self._batches)
-        return torch.stack([loss * w for loss, w in zip(losses, weights, strict=True)]).sum()
+        weights = batch_weights(batches)
+        mean = torch.stack([loss * w for loss, w in zip(losses, weights, strict=True)]).sum()
+        return mean, total_size(batches)
 
     def _parameters_with_modes(self) -> list[Tensor]:
         """Return the parameters of an optimizer that gives them other values in eval mode."""

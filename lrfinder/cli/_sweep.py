@@ -115,8 +115,6 @@ def search(
 ) -> None:
     """Search for a learning rate, print it with its reason, and write the files.
 
-    The validation loader is used if only the sweep is asked for.
-
     Raises:
         NoSuggestionError: if no rate was found; the files are written first.
         CommandError: if the files cannot be written; the rate is printed first.
@@ -133,7 +131,7 @@ def search(
         else:
             options["budget"] = arguments.budget or 300
             options["total_steps"] = arguments.total_steps
-            answer = finder.recommend(train_loader, **options)
+            answer = finder.recommend(train_loader, val_loader, **options)
     except NoSuggestionError as error:
         refusal = error  # the sweep is there all the same
     if is_main_process():

@@ -129,8 +129,10 @@ class _EngineFinder(LRFinder):
         self._feed.is_terminated = False
         return super().range_test(Updates(train_loader), *arguments, on_step=ends, **options)
 
-    def recommend(self, train_loader: Iterable[Any], **options: Any) -> Recommendation:
-        return super().recommend(Updates(train_loader), **options)
+    def recommend(
+        self, train_loader: Iterable[Any], *arguments: Any, **options: Any
+    ) -> Recommendation:
+        return super().recommend(Updates(train_loader), *arguments, **options)
 
 
 class _Feed:

@@ -177,6 +177,7 @@ def range_test(
     return result
 
 
+@answer_keywords(val_dataloaders="pass a single loader as val_loader")
 def recommend(
     trainer: Trainer,
     module: LightningModule,
@@ -202,6 +203,7 @@ def recommend(
         InvalidInputError: as for `range_test`.
         NoSuggestionError: if no rate trains.
     """
+    check_validation(module, options.get("val_loader"))
     name = _name_of_lr(module, attr_name) if set_lr else ""
     found: Recommendation = _run_alone(
         trainer, LRFinder.recommend, module, train_dataloaders, datamodule, options

@@ -42,6 +42,7 @@ class Diagnosis(str, Enum):
     BEST_TRIAL_AT_THE_EDGE = "best trial at the edge"
     TRIALS_ALIKE = "trials within their noise"
     PLATEAU = "plateau"
+    OVERFITTING = "overfitting"
     SWEEP_AND_TRIALS_DISAGREE = "sweep and trials disagree"
 
     @property
@@ -62,6 +63,7 @@ _SENTENCES = {
     Diagnosis.BEST_TRIAL_AT_THE_EDGE: "The best trial has no worse one on each side.",
     Diagnosis.TRIALS_ALIKE: "The trials beside the best one differ from it by less than noise.",
     Diagnosis.PLATEAU: "No trial got further below the start than batches differ.",
+    Diagnosis.OVERFITTING: "In the best trial, the validation loss rises again.",
     Diagnosis.SWEEP_AND_TRIALS_DISAGREE: "The trials lead far away from the descent of the sweep.",
 }
 

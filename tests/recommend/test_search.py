@@ -11,6 +11,7 @@ from lrfinder._recommend.length import length_exponent, length_scale
 from lrfinder._recommend.recommendation import sweep_steps
 from lrfinder._recommend.search import Search, parabola_minimum
 from lrfinder._recommend.trial import Trial, TrialStop, tail_mean
+from lrfinder._sweep.loop import Record
 from lrfinder._sweep.stopping import StopReason
 
 BATCHES = [0.05 * math.sin(7 * step * step) for step in range(2000)]  # how hard each batch is
@@ -29,7 +30,7 @@ class Training:
     def __init__(self, best_lr, limit=30.0):
         self.best_lr, self.limit, self.spent, self.lrs = best_lr, limit, 0, []
 
-    def train(self, lr, steps, stop):
+    def train(self, lr, steps, stop, val_every=None):
         times, losses = lr / self.best_lr, []
         self.lrs.append(lr)
         for step in range(steps):
@@ -40,7 +41,7 @@ class Training:
             self.spent += 1
             if stop.update(value) is not None:
                 break
-        return losses
+        return Record(losses)
 
 
 class Plateau:
@@ -51,7 +52,7 @@ class Plateau:
 
     untrained = tuple(1.0 + hard for hard in BATCHES)
 
-    def train(self, lr, steps, stop):
+    def train(self, lr, steps, stop, val_every=None):
         losses = []
         for step in range(steps):
             value = 1.0 if step < 100 / lr else 0.1
@@ -59,7 +60,7 @@ class Plateau:
             losses.append(value if lr <= 1 else 3.0 ** min(step, 600))
             if stop.update(losses[-1]) is not None:
                 break
-        return losses
+        return Record(losses)
 
 
 def search(training, start_lr, budget=250, lr_range=(1e-9, 1e3), total_steps=None):
@@ -76,7 +77,7 @@ def search(training, start_lr, budget=250, lr_range=(1e-9, 1e3), total_steps=Non
 
 
 def loss_at(training, lr, steps):
-    return tail_mean(Training(training.best_lr).train(lr, steps, TrialStop(steps, None)))
+    return tail_mean(Training(training.best_lr).train(lr, steps, TrialStop(steps, None)).losses)
 
 
 @settings(max_examples=100, deadline=None)
@@ -153,12 +154,13 @@ def test_a_larger_budget_gets_beyond_the_plateau(start_lr):
 
 def test_a_trial_that_changes_nothing_is_followed_by_a_higher_one():
     class Flat(Plateau):
-        def train(self, lr, steps, stop):
+        def train(self, lr, steps, stop, val_every=None):
             """Nothing below 0.3; the probes cannot tell, since all begin alike."""
-            return [
+            losses = [
                 (0.1 if lr > 0.3 and step > 30 else 1.0 - 1e-4 * (lr < 1e-2) * step) + BATCHES[step]
                 for step in range(steps)
             ]
+            return Record(losses)
 
     found = search(Flat(), 1e-2, budget=900)
     assert found.best.lr > 0.3
@@ -185,7 +187,7 @@ def test_where_the_loss_explodes_the_probes_go_down_by_decades():
 
 def test_a_training_that_does_not_depend_on_the_rate_is_probed_upwards_only():
     found = Search(
-        lambda lr, steps, stop: UNTRAINED[:steps],
+        lambda lr, steps, stop, val_every: Record(UNTRAINED[:steps]),
         UNTRAINED[:50], budget=250, lr_range=(1e-7, 10), exponent=0.4,
     )  # fmt: skip
     found.run(1e-3)

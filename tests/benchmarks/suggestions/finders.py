@@ -102,13 +102,14 @@ def _answer(found: float | tuple[float, float], steps: int) -> Answer:
     return Answer(lr, max_lr, steps)
 
 
-def _recommend(name: str, budget: int, told: bool = False) -> Finder:
-    """Return our finder with a budget, which is told the planned number of steps or not."""
+def _recommend(name: str, budget: int, *, told: bool = False, validated: bool = False) -> Finder:
+    """Return our finder, which is told the number of steps and given the validation set, or not."""
 
     def find(problem: Problem, planned_steps: int) -> Rates:
         finder = LRFinder(problem.model, problem.optimizer, problem.criterion)
         found = finder.recommend(
             problem.train_loader,
+            problem.val_loader if validated else None,
             total_steps=planned_steps if told else None,
             budget=budget,
             progress=False,
@@ -137,6 +138,7 @@ def _baseline(module: str) -> Callable[[Problem, int], Rates]:
 FINDERS = (
     _recommend("recommend", 300),
     _recommend("recommend, steps given", 300, told=True),
+    _recommend("recommend, steps and validation given", 300, told=True, validated=True),
     _recommend("recommend, 1000 steps", 1000, told=True),
     _recommend("recommend, 3000 steps", 3000, told=True),
     Finder(("usual rate", "lower usual rate"), _usual),

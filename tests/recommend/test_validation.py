@@ -1,0 +1,195 @@
+"""Trials that are compared by their validation loss."""
+
+import copy
+import math
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lrfinder import Confidence, Diagnosis, InvalidInputError, LRFinder, Recommendation
+from lrfinder._recommend.search import Search
+from lrfinder._recommend.trial import Trial, TrialStop, overfits_after, tail_mean
+from lrfinder._sweep.loop import Record
+
+
+def few_digits(wrong=0.0, seed=0, count=150):
+    """Handwritten digits, a share of the labels drawn at random: a network learns them by heart."""
+    images, labels = (torch.tensor(values) for values in load_digits(return_X_y=True))
+    images = images.float() / 16
+    generator = torch.Generator().manual_seed(7)
+    labels = torch.where(
+        torch.rand(len(labels), generator=generator) < wrong,
+        torch.randint(10, labels.shape, generator=generator),
+        labels,
+    )
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, 10)
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    train = DataLoader(TensorDataset(images[:count], labels[:count]), 25, shuffle=True)
+    val = DataLoader(TensorDataset(images[count:], labels[count:]), 250)
+    return LRFinder(model, optimizer, nn.CrossEntropyLoss()), train, val
+
+
+def bits(finder):
+    state = (finder.model.state_dict(), finder.optimizer.state_dict(), torch.get_rng_state())
+    return copy.deepcopy(state)
+
+
+def test_the_search_goes_to_the_rate_with_the_lowest_validation_loss():
+    """In training 1e-2 is best, in validation 2e-3: both losses are known functions."""
+
+    def train(lr, steps, stop, validate):
+        def fall(best, step):
+            return 1 + math.exp(-step / 5) + 0.3 * math.log10(lr / best) ** 2 * min(step / 10, 1)
+
+        record = Record()
+        for step in range(steps):
+            record.losses.append(fall(1e-2, step) + 0.01 * (-1) ** step)
+            if validate and step % 2 == 0:
+                record.val_losses.append(fall(2e-3, step))
+            if stop.update(record.losses[-1]) is not None:
+                break
+        return record
+
+    untrained = [2 + 0.01 * (-1) ** step for step in range(50)]
+    search = Search(train, untrained, budget=900, lr_range=(1e-7, 10), exponent=0.4)
+    search.run(1e-2)
+    assert 1e-3 < search.best_lr < 4e-3
+    assert search.best_in_training.lr > 1.5 * search.best.lr
+    whole = train(search.best.lr, search.trial_steps, TrialStop(search.trial_steps, None), True)
+    assert search.best.loss == tail_mean(whole.val_losses)
+    assert not any(probe.val_losses for probe in search.probes[:3])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_wrong_labels_less_is_learned_by_heart_at_the_rate_of_the_validation(seed):
+    """The oracle is the training itself: the loss on images that it has not seen."""
+    losses = []
+    for validated in (True, False):
+        finder, train, val = few_digits(0.3, seed)
+        found = finder.recommend(
+            train, val if validated else None, total_steps=300, val_batches=8, progress=False
+        )
+        found.apply(finder.optimizer)
+        for _ in range(50):
+            for inputs, targets in train:
+                finder.optimizer.zero_grad()
+                finder.criterion(finder.model(inputs), targets).backward()
+                finder.optimizer.step()
+        finder.model.eval()
+        images, labels = val.dataset.tensors
+        losses.append(finder.criterion(finder.model(images), labels).item())
+    assert losses[0] < losses[1]
+
+
+def test_overfitting_is_reported_and_the_rate_falls_with_the_length_itself():
+    finder, train, val = few_digits(0.6, count=50)
+    found = finder.recommend(train, val, total_steps=1000, val_batches=8, progress=False)
+    (finding,) = [f for f in found.findings if f.diagnosis is Diagnosis.OVERFITTING]
+    assert "validation loss rises" in str(finding)
+    assert found.confidence is not Confidence.HIGH
+    best = min(found.trials, key=lambda trial: trial.loss)
+    assert found.lr == pytest.approx(found.best_trial_lr * len(best.losses) / 1000)
+    without = few_digits(0.6, count=50)[0].recommend(train, progress=False)
+    assert Diagnosis.OVERFITTING not in [f.diagnosis for f in without.findings]
+
+
+def course(function, steps=80):
+    """Return a trial whose validation loss is a function of the step, on batches that differ."""
+    batches = [0.3 * math.sin(batch) for batch in range(8)]
+    losses = [function(step) + batches[step // 2 % 8] for step in range(0, steps, 2)]
+    return Trial(0.1, losses[-1], (1.0,) * steps, tuple(losses))
+
+
+def test_a_rise_is_seen_where_the_course_of_the_validation_loss_turns():
+    assert overfits_after(course(lambda step: 1 + ((step - 40) / 40) ** 2)) == 40
+    assert overfits_after(course(lambda step: 2.0 ** (-step / 10))) is None
+    assert overfits_after(course(lambda step: 1 + 0.5 * (step < 20) - 0.001 * step)) is None
+    assert overfits_after(course(lambda step: 1 + ((step - 40) / 40) ** 2, steps=16)) is None
+
+
+def test_noise_around_a_level_is_hardly_ever_a_rise():
+    generator = torch.Generator().manual_seed(0)
+    seen = 0
+    for _ in range(300):
+        noise = torch.randn(80, generator=generator).tolist()
+        found = overfits_after(course(lambda s, n=noise: 0.3 + 2 * math.exp(-s / 8) + 0.1 * n[s]))
+        seen += found is not None
+    assert seen <= 9
+
+
+def test_the_training_of_a_trial_is_the_same_with_and_without_validation():
+    """With batch norm and dropout, to the last bit; and nothing is left behind."""
+    finder, train, val = few_digits()
+    before = bits(finder)
+    plain = finder.recommend(train, progress=False)
+    beside = finder.recommend(train, val, progress=False)
+    assert repr(bits(finder)) == repr(before)
+    assert beside.result.loss == plain.result.loss
+    assert [probe.losses for probe in beside.probes] == [probe.losses for probe in plain.probes]
+    first, again = plain.trials[0], beside.trials[0]
+    assert (first.lr, first.losses) == (again.lr, again.losses)
+    assert not any(trial.val_losses for trial in (*plain.trials, *plain.probes, *beside.probes))
+    assert all(trial.val_losses for trial in beside.trials)
+    assert beside.steps <= 300
+
+
+@pytest.mark.parametrize(("val_batches", "sizes"), [(None, {25}), (2, {250})])
+def test_one_batch_is_measured_after_every_second_step(val_batches, sizes):
+    """By default it has as many samples as a training batch."""
+    finder, train, val = few_digits()
+    seen = []
+
+    def look(model, inputs):
+        if not model.training:
+            seen.append(inputs[0])
+
+    finder.model.register_forward_pre_hook(look)
+    found = finder.recommend(train, val, val_batches=val_batches, progress=False)
+    assert {len(images) for images in seen} == sizes
+    counts = [len(trial.val_losses) for trial in found.trials]
+    assert counts == [(len(trial.losses) + 1) // 2 for trial in found.trials]
+    assert len(seen) == sum(counts)
+    different = {images.sum().item() for images in seen}
+    assert len(different) == (val_batches or 8)
+    first, second = seen[: counts[0]], seen[counts[0] : counts[0] + counts[1]]
+    assert all(map(torch.equal, first, second))  # the same batches in every trial
+
+
+def test_it_is_saved_drawn_and_named(tmp_path):
+    finder, train, val = few_digits()
+    found = finder.recommend(train, val, progress=False)
+    assert "at a validation loss of" in found.why
+    found.save(tmp_path / "found.json")
+    assert repr(vars(Recommendation.load(tmp_path / "found.json"))) == repr(vars(found))
+    _, trials = found.plot()
+    assert trials.get_ylabel() == "validation loss at the end"
+    assert not any("probes" in str(line.get_label()) for line in trials.get_lines())
+
+
+@pytest.mark.parametrize("wrong", [{"val_batches": 0}, {"val_loader": []}])
+def test_what_cannot_be_validated_is_refused_before_the_model_is_called(wrong):
+    finder, train, val = few_digits()
+    finder.model.register_forward_hook(lambda *_: pytest.fail("the model was called"))
+    with pytest.raises(InvalidInputError):
+        finder.recommend(train, **({"val_loader": val} | wrong), progress=False)
+
+
+def test_an_optimizer_that_maximizes_is_given_the_rate_with_the_highest_validation_value():
+    rates = []
+    for maximize in (False, True):
+        finder, train, val = few_digits(0.3)
+        sign = -1 if maximize else 1
+        optimizer = torch.optim.AdamW(finder.model.parameters(), lr=1e-3, maximize=maximize)
+
+        def criterion(outputs, targets, sign=sign):
+            return sign * nn.functional.cross_entropy(outputs, targets)
+
+        other = LRFinder(finder.model, optimizer, criterion)
+        rates.append(other.recommend(train, val, progress=False).lr)
+    assert rates[0] == pytest.approx(rates[1])
