@@ -197,7 +197,8 @@ def recommend(
         datamodule: as for `Trainer.fit`.
         set_lr: write the confirmed rate to the module's learning rate.
         attr_name: as for `RangeTest`.
-        **options: `optimizer` and `monitor` as for `RangeTest`, and those of `LRFinder.recommend`.
+        **options: `optimizer` and `monitor` as for `RangeTest`, and those of `LRFinder.recommend`;
+            the batches of a `val_loader` go to the module's `validation_step`.
 
     Raises:
         InvalidInputError: as for `range_test`.

@@ -73,7 +73,8 @@ def recommend(
         X: inputs, as for `fit`.
         y: targets, as for `fit`.
         set_lr: set the net's `lr` to the confirmed rate.
-        **options: as for `LRFinder.recommend`.
+        **options: as for `LRFinder.recommend`; the batches of a `val_loader` go to the net's
+            `validation_step`.
 
     Raises:
         NoSuggestionError: if no rate trains.

@@ -62,7 +62,8 @@ def recommend(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Reco
     Args:
         trainer: as for `range_test`.
         set_lr: as for `range_test`, with the confirmed rate.
-        **options: as for `LRFinder.recommend`.
+        **options: as for `LRFinder.recommend`; as `val_loader`, pass
+            `trainer.get_eval_dataloader()`.
 
     Raises:
         InvalidInputError: as for `range_test`.

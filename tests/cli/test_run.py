@@ -6,7 +6,7 @@ import runpy
 
 import pytest
 
-from lrfinder import LRFinder
+from lrfinder import LRFinder, Recommendation
 from tests.cli.conftest import saved_sweep
 
 TASK = """
@@ -285,6 +285,17 @@ def test_by_default_the_rate_is_the_one_that_the_library_recommends(
     assert status == 0
     assert out.startswith(f"Recommended lr: {expected.lr:.2e}\nWhy:            {expected.why}")
     assert saved_sweep(tmp_path / "lr_finder.json").loss == finder.result.loss
+
+
+def test_a_validation_loader_compares_the_trials(command, task, tmp_path):
+    user = runpy.run_path(str(task))
+    model, optimizer, criterion, *loaders = user["with_validation"]()
+    expected = LRFinder(model, optimizer, criterion).recommend(*loaders, progress=False)
+    status, out, _ = command("run", f"{task}:with_validation")
+    assert status == 0
+    assert out.startswith(f"Recommended lr: {expected.lr:.2e}\nWhy:            {expected.why}")
+    assert "at a validation loss of" in out
+    assert Recommendation.load(tmp_path / "lr_finder.json").trials == expected.trials
 
 
 def test_the_function_may_return_a_finder_and_its_loader(command, task):

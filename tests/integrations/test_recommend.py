@@ -18,13 +18,17 @@ pytestmark = [
 ]
 
 
-def data():
-    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+def data(seed=1):
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(seed))
     return TensorDataset(inputs, inputs.sum(1, keepdim=True))
 
 
 def loader():
     return DataLoader(data(), batch_size=8)
+
+
+def val_loader():
+    return DataLoader(data(seed=2), batch_size=8)
 
 
 def network():
@@ -41,6 +45,10 @@ def by_the_core(net, **options):
     return finder.recommend(loader(), **OPTIONS, **options)
 
 
+def validated_by_the_core():
+    return by_the_core(network(), val_loader=val_loader())
+
+
 def assert_same(one, other):
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -50,6 +58,8 @@ def assert_same_rate(ours, plain):
     assert ours.lr == pytest.approx(plain.lr, rel=1e-4)
     assert ours.steps == plain.steps
     assert ours.batch_size == plain.batch_size == 8
+    for trial, other in zip(ours.trials, plain.trials, strict=True):
+        assert trial.val_losses == pytest.approx(other.val_losses, rel=1e-4)
 
 
 def test_ignite():
@@ -70,6 +80,12 @@ def test_ignite():
         weights.append(list(net.state_dict().values()))
     assert_same(*weights)
     assert_same_rate(ours, by_the_core(network()))
+    net = network()
+    optimizer, criterion = optimizer_of(net), nn.MSELoss()
+    trainer = create_supervised_trainer(net, optimizer, criterion)
+    with attach(trainer, net, optimizer, criterion=criterion) as finder:
+        compared = finder.recommend(loader(), val_loader(), **OPTIONS)
+    assert_same_rate(compared, validated_by_the_core())
 
 
 def test_skorch():
@@ -96,6 +112,10 @@ def test_skorch():
         list(one.fit(inputs, targets).module_.state_dict().values()) for one in (plain, probed)
     ]
     assert_same(*weights)
+    assert_same_rate(
+        recommend(net(), inputs, targets, val_loader=val_loader(), **OPTIONS),
+        validated_by_the_core(),
+    )
     untrained = net()
     recommend(untrained, inputs, targets, set_lr=True, **OPTIONS)
     assert untrained.lr != 0.01
@@ -130,6 +150,7 @@ def test_hugging_face(tmp_path):
                 save_strategy="no",
             ),
             train_dataset=rows,
+            eval_dataset=[{"inputs": x, "labels": y} for x, y in data(seed=2)],
             optimizer_cls_and_kwargs=(torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),
         )
 
@@ -141,6 +162,11 @@ def test_hugging_face(tmp_path):
         one.train()
         weights.append(list(one.model.state_dict().values()))
     assert_same(*weights)
+    other = trainer()
+    assert_same_rate(
+        recommend(other, val_loader=other.get_eval_dataloader(), **OPTIONS),
+        validated_by_the_core(),
+    )
     confirmed = trainer()
     found = recommend(confirmed, set_lr=True, **OPTIONS)
     assert confirmed.args.learning_rate == pytest.approx(found.lr)
@@ -159,6 +185,9 @@ class Lightning:
 
             def training_step(self, batch, batch_idx):
                 return nn.functional.mse_loss(self.net(batch[0]), batch[1])
+
+            def validation_step(self, batch, batch_idx):
+                return self.training_step(batch, batch_idx)
 
             def configure_optimizers(self):
                 return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)
@@ -184,7 +213,7 @@ class Lightning:
 
 @pytest.mark.parametrize("form", ["function", "callback"])
 def test_lightning(form):
-    plain, probed, confirmed = Lightning(), Lightning(), Lightning()
+    plain, probed, confirmed, validated = (Lightning() for _ in range(4))
     from lrfinder.integrations.lightning import Recommend, recommend
 
     if form == "function":
@@ -192,6 +221,9 @@ def test_lightning(form):
         ours = recommend(trainer, probed.module, loader(), **OPTIONS)
         states = plain.trained(plain.trainer()), probed.trained(trainer)
         recommend(confirmed.trainer(), confirmed.module, loader(), set_lr=True, **OPTIONS)
+        compared = recommend(
+            validated.trainer(), validated.module, loader(), val_loader=val_loader(), **OPTIONS
+        )
     else:
         callback = Recommend(**OPTIONS)
         states = plain.trained(plain.trainer()), probed.trained(probed.trainer(callback))
@@ -199,9 +231,13 @@ def test_lightning(form):
         setting = confirmed.trainer(Recommend(set_lr=True, **OPTIONS))
         confirmed.trained(setting)
         assert setting.optimizers[0].param_groups[0]["lr"] == pytest.approx(ours.lr)
+        with_validation = Recommend(val_loader=val_loader(), **OPTIONS)
+        validated.trained(validated.trainer(with_validation))
+        compared = with_validation.result
     assert_same(*states)
     assert_same_rate(ours, by_the_core(network()))
     assert confirmed.module.lr == pytest.approx(ours.lr)
+    assert_same_rate(compared, validated_by_the_core())
 
 
 def test_lightning_where_no_rate_trains(monkeypatch):

@@ -129,6 +129,21 @@ def little_source(seed: int) -> Problem:
 
 
 @lru_cache
+def _few_descriptions() -> data.Split:
+    text = data.descriptions()
+    return data.text_windows(text["diabetes"], text["wine_data"], 48, 16, 60)
+
+
+def few_descriptions(seed: int) -> Problem:
+    """One page of English by a language model that knows Python source."""
+    model = CharacterTransformer(48, 2, 48)
+    model.load_state_dict(_trained_on_source())
+    optimizer = torch.optim.AdamW(model.parameters())
+    loader, val = data.loaders(_few_descriptions(), 4, seed)
+    return Problem(model, optimizer, next_character, loader, val)
+
+
+@lru_cache
 def _trained_on_upright_digits() -> State:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -162,7 +177,10 @@ TASKS = [
     Task(
         "finetune-lstm-adam", little_source,
         300, "fine-tuning to other text", "LSTM with dropout", "Adam", 8, -5.0, -0.5,
-        held_out=True,
+    ),
+    Task(
+        "finetune-page-adamw", few_descriptions,
+        300, "fine-tuning to one page", "transformer", "AdamW", 4, -5.5, -0.5, held_out=True,
     ),
     Task(
         "finetune-transformer-momentum", lying_digits,

@@ -31,6 +31,17 @@ def _augmented(
     return build
 
 
+def _few(seed: int) -> Problem:
+    """Ten classes by 200 images."""
+    (images, labels), held = data.small_digits()
+    model = nn.Sequential(
+        convolution(1, 16), convolution(16, 32, stride=2), nn.Flatten(), nn.Dropout(0.3),
+        nn.Linear(512, 10),
+    )  # fmt: skip
+    train, val = data.loaders(((images[:200], labels[:200]), held), 20, seed)
+    return Problem(model, torch.optim.AdamW(model.parameters()), nn.CrossEntropyLoss(), train, val)
+
+
 class _Variational(nn.Module):
     """Draws 64 pixels from 8 normal numbers, whose means and variances are read off an image."""
 
@@ -81,6 +92,11 @@ TASKS = [
         ),
         2000, "classification, shifted and cut", "CNN with batch norm",
         "SGD, Nesterov momentum 0.9", 64, -4.5, 1.0, long=True, held_out=True,
+    ),
+    Task(
+        "digits8-few-cnn-adamw", _few,
+        500, "classification, 200 images", "CNN with batch norm and dropout", "AdamW", 20,
+        -5.5, 0.0, held_out=True,
     ),
     Task(
         "digits8-variational-adam", _variational,

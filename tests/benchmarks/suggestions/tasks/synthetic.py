@@ -85,6 +85,20 @@ def _answers() -> data.Split:
     return data.shuffled_split(x, (heard.squeeze(1) + 2.5).long().clamp(0, 4), 3000)
 
 
+@lru_cache
+def _hastie() -> data.Split:
+    """Ten inputs; whether the sum of their squares is above its median."""
+    x, y = datasets.make_hastie_10_2(2800, random_state=21)
+    return data.shuffled_split(torch.tensor(x).float(), torch.tensor(y > 0).long(), 2000)
+
+
+@lru_cache
+def _moons() -> data.Split:
+    """Two arcs in the plane that overlap, 200 points to learn from."""
+    points, arc = datasets.make_moons(1700, noise=0.35, random_state=22)
+    return data.shuffled_split(torch.tensor(points).float(), torch.tensor(arc), 1500)
+
+
 def tanh_mlp(*sizes: int) -> nn.Sequential:
     """Fully connected layers with tanh between them."""
     return nn.Sequential(*(nn.Tanh() if isinstance(m, nn.ReLU) else m for m in mlp(*sizes)))
@@ -149,6 +163,22 @@ TASKS = [
             nn.functional.cross_entropy,
         ),
         500, "classification, mostly noise", "MLP", "AdamW", 32, -5.5, 0.0, held_out=True,
+    ),
+    Task(
+        "hastie-mlp-adam",
+        data.builder(
+            _hastie, lambda: mlp(10, 64, 64, 2), lambda m: torch.optim.Adam(m.parameters()), 32,
+            nn.functional.cross_entropy,
+        ),
+        600, "classification, 800 samples", "MLP", "Adam", 32, -5.5, 0.0, held_out=True,
+    ),
+    Task(
+        "moons-mlp-rmsprop",
+        data.builder(
+            _moons, lambda: tanh_mlp(2, 32, 32, 2), lambda m: torch.optim.RMSprop(m.parameters()),
+            20, nn.functional.cross_entropy,
+        ),
+        600, "classification, 200 points", "tanh MLP", "RMSprop", 20, -5.5, 0.0, held_out=True,
     ),
     Task(
         "clicks-mlp-adam",

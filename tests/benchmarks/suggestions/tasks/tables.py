@@ -76,7 +76,6 @@ TASKS = [
     Task(
         "diabetes-dropout-adamw", regularized_diabetes,
         1000, "regression, noisy", "MLP with dropout", "AdamW", 32, -5.5, -0.5, long=True,
-        held_out=True,
     ),
     Task(
         "diabetes-mlp-momentum", diabetes,
