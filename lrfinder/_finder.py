@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from lrfinder._distributed.accelerate import preparation_of
 from lrfinder._distributed.sharding import compute_device, is_sharded
 from lrfinder._errors import InvalidInputError, NoResultError
-from lrfinder._recommend.length import length_exponent
+from lrfinder._recommend.length import length_law
 from lrfinder._recommend.recommendation import Recommendation, recommend, sweep_steps
 from lrfinder._recommend.trial import VAL_BATCHES
 from lrfinder._result import RangeTestResult
@@ -362,7 +362,7 @@ class LRFinder:
                 budget=budget - len(result),
                 lr_range=(float(grid.lr[0]), float(grid.lr[-1])),
                 total_steps=total_steps,
-                exponent=length_exponent(self.optimizer),
+                law=length_law(self.optimizer),
             )
         return self._answer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -12,13 +12,27 @@ DEFAULT_TIMES = 4.0
 # A longer training gets no lower rate than this many times the length of a trial asks for: the
 # laws were looked at over factors of up to some tens.
 _MOST_TIMES = 100.0
+
+
+class LengthLaw(NamedTuple):
+    """Powers of the number of steps with which the best constant rate falls, each in [0, 1].
+
+    Attributes:
+        usual: where the gradients of single batches stay noisy.
+        interpolating: where the loss goes towards zero on every batch.
+    """
+
+    usual: float
+    interpolating: float
+
+
 # By name: older versions of torch have no Muon, and others ship it under the same name.
-_EXPONENTS = {"Adagrad": 0.0, "Muon": 0.75}
-_EXPONENT = 0.4
+_LAWS = {"Adagrad": LengthLaw(0.0, 0.0), "Muon": LengthLaw(0.75, 0.75)}
+_LAW = LengthLaw(0.4, 0.2)
 
 
-def length_exponent(optimizer: Optimizer) -> float:
-    """Return the power of the number of steps with which the best constant rate falls, in [0, 1].
+def length_law(optimizer: Optimizer) -> LengthLaw:
+    """Return how the best constant rate falls with the number of steps.
 
     - Adagrad divides by the root of the summed squares of its gradients, which grows with the
       number of steps by itself: 0.
@@ -26,7 +40,8 @@ def length_exponent(optimizer: Optimizer) -> float:
       descent with momentum: 3/4.
     - Elsewhere 0.4: between the 1/2 of stochastic gradient descent where noise decides and the 0
       where curvature does. From trials of 62 steps to trainings of 150 to 1600 our tasks ask for
-      0.3 to 0.5 in the mean.
+      0.3 to 0.5 in the mean. Where the loss goes towards zero, the noise of the gradients goes with
+      it, and in theory no lower rate is needed: our tasks of that kind ask for 0.1 to 0.2.
 
     Args:
         optimizer: only the name of its class is looked at.
@@ -36,10 +51,11 @@ def length_exponent(optimizer: Optimizer) -> float:
         and Stochastic Optimization", JMLR 12 (2011), section 1.3; Ashok Cutkosky and Harsh Mehta,
         "Momentum Improves Normalized SGD", ICML 2020, section 3; Arkadi Nemirovski et al.,
         "Robust Stochastic Approximation Approach to Stochastic Programming", SIAM J. Optim. 19
-        (2009), section 2.2.
+        (2009), section 2.2; Siyuan Ma, Raef Bassily and Mikhail Belkin, "The Power of
+        Interpolation", ICML 2018, section 3, for a loss that goes to zero.
     """
     wrapped = getattr(optimizer, "optimizer", optimizer)  # as Accelerate wraps it
-    return _EXPONENTS.get(type(wrapped).__name__, _EXPONENT)
+    return _LAWS.get(type(wrapped).__name__, _LAW)
 
 
 def length_scale(trial_steps: int, total_steps: int | None, exponent: float) -> float:
@@ -48,7 +64,7 @@ def length_scale(trial_steps: int, total_steps: int | None, exponent: float) -> 
     Args:
         trial_steps: optimizer steps of a trial, >= 1.
         total_steps: optimizer steps of the training; None for four times a trial.
-        exponent: as `length_exponent` returns it.
+        exponent: power of the number of steps with which the rate falls, in [0, 1].
 
     Example:
         >>> length_scale(50, 200, 0.5), length_scale(50, 20, 0.5), length_scale(50, None, 0.5)

@@ -13,7 +13,7 @@ import numpy as np
 from lrfinder import _export
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._plotting import PAIR_SIZE, draw_trials, figure_html
-from lrfinder._recommend.length import length_scale
+from lrfinder._recommend.length import LengthLaw, length_scale
 from lrfinder._recommend.search import FACTOR, Search, Train
 from lrfinder._recommend.trial import Trial, is_within_noise, overfits_after
 from lrfinder._result import RangeTestResult
@@ -206,14 +206,14 @@ def recommend(
     budget: int,
     lr_range: tuple[float, float],
     total_steps: int | None,
-    exponent: float,
+    law: LengthLaw,
 ) -> Recommendation:
     """Try rates around the descent of a sweep and return the one to train with.
 
     The search begins where nine tenths of the sweep's fall are done, which noise moves less than
     the minimum itself. The best trial is best for a training as short as a trial. The best constant
     rate falls with a power of the number of steps, so the answer is
-    `best * (trial_steps / total_steps) ** exponent`.
+    `best * (trial_steps / total_steps) ** exponent`. `max_lr` follows in the same way.
 
     Args:
         result: the sweep.
@@ -221,13 +221,13 @@ def recommend(
         budget: optimizer steps for all probes and trials together.
         lr_range: lowest and highest rate that may be tried.
         total_steps: planned optimizer steps of the training; None for four times a trial.
-        exponent: power of the number of steps with which the rate falls, see `length_exponent`.
+        law: how the best rate falls with the number of steps.
 
     Raises:
         NoSuggestionError: if no trial gets below the loss that it began with by more than noise.
 
     References:
-        `length_exponent` for the law of the length.
+        `length_law` for the law of the length.
     """
     descent = analyze_descent(result.curve("loss"))
     losses = descent.curve.loss.tolist()
@@ -236,14 +236,18 @@ def recommend(
         losses,
         budget=budget,
         lr_range=lr_range,
-        exponent=exponent,
+        law=law,
         total_steps=total_steps,
     )
     search.run(min(max(_first_rate(descent, lr_range), lr_range[0]), lr_range[1]))
     _check_progress(search)
     best_lr = search.best_lr
-    scale = length_scale(search.trial_steps, total_steps, search.exponent)
-    lr, max_lr = best_lr * scale, best_lr * scale * _PEAK
+    scale, peak_scale = (
+        length_scale(search.trial_steps, total_steps, exponent)
+        for exponent in (search.exponent, search.peak_exponent)
+    )
+    lr = best_lr * scale
+    max_lr = max(lr, best_lr * peak_scale * _PEAK)
     low, high = interval(search.trials, best_lr, _start(search))
     findings = tuple(_findings(search, best_lr, descent))  # of the sweep: `result.diagnose()`
     return Recommendation(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lrfinder._recommend.length import LengthLaw
 from lrfinder._recommend.trial import (
     Trial,
     TrialStop,
@@ -34,6 +35,8 @@ _LEVEL = 3
 _SMALLEST_LEVEL = 200
 # A smaller share of the spread of the batches is no change.
 _SMALL = 0.3
+# Below this share of the loss that it began with, a trial is on its way to a loss of zero.
+_NEAR_ZERO = 0.1
 # Share of the search's budget after which no further probe is begun.
 _PROBE_SHARE = 0.4
 # The best of several trials of pure noise is rarely this many standard errors below the start.
@@ -64,7 +67,7 @@ class Search:
         untrained: losses of the same batches while the model is as good as untrained.
         budget: optimizer steps for all probes and trials, > 0.
         lr_range: lowest and highest rate that may be tried.
-        exponent: power of the number of steps with which the best rate falls, in [0, 1].
+        law: how the best rate falls with the number of steps.
         total_steps: optimizer steps of the planned training, which no trial exceeds; None if they
             are not known.
     """
@@ -76,7 +79,7 @@ class Search:
         *,
         budget: int,
         lr_range: tuple[float, float],
-        exponent: float,
+        law: LengthLaw,
         total_steps: int | None = None,
     ) -> None:
         self.probes: list[Trial] = []
@@ -92,7 +95,7 @@ class Search:
         # A trial that is hardly longer than a probe says no more than a probe.
         self._longest = max(total_steps or budget, 2 * self._probe_steps)
         self._range = lr_range
-        self._exponent = exponent
+        self._law = law
 
     @property
     def best(self) -> Trial:
@@ -135,17 +138,30 @@ class Search:
 
     @property
     def exponent(self) -> float:
-        """Power of the number of steps with which the best rate falls.
+        """Power of the number of steps with which the best constant rate falls.
 
         It is 0 on a plateau. Where training overfits it is 1, unless the optimizer anneals itself:
         a training should end where the validation loss is lowest, and how far a small rate gets
         depends on the product of the rate and the number of steps.
         """
-        if not (self.trials and self._exponent):
-            return self._exponent
+        if not self.trials:
+            return self._law.usual
         if self.is_on_plateau:
             return 0.0
-        return 1.0 if overfits_after(self.best) is not None else self._exponent
+        if self._law.usual and overfits_after(self.best) is not None:
+            return 1.0
+        lowest = min(tail_mean(trial.losses) for trial in self.trials)
+        is_near_zero = 0 <= lowest < _NEAR_ZERO * self.start
+        return self._law.interpolating if is_near_zero else self._law.usual
+
+    @property
+    def peak_exponent(self) -> float:
+        """The same for the peak of a cycle.
+
+        Where a constant rate may stay high it is near the edge of stability, and a peak has little
+        room above it.
+        """
+        return self._law.usual if self.exponent == self._law.interpolating else self.exponent
 
     @property
     def is_on_plateau(self) -> bool:

@@ -340,8 +340,11 @@ def test_a_suggestion_warns_when_it_is_applied_for_another_batch_size():
 def repeated_sweeps_and_trials():
     torch.manual_seed(5 + rank())
     repeated = sweep(num_iter=20, start_lr=1e-4, end_lr=3.0, repeats=2)
-    found = finder().recommend(Shard(), budget=120, start_lr=1e-4, end_lr=3.0, progress=False)
-    return repeated, found.lr, found.interval, [trial.losses for trial in found.trials]
+    settings = {"budget": 120, "start_lr": 1e-4, "end_lr": 3.0, "progress": False}
+    found = finder().recommend(Shard(), **settings)
+    validated = finder().recommend(Shard(), Shard(), **settings)
+    trials = [(trial.losses, trial.val_losses) for trial in (*found.trials, *validated.trials)]
+    return repeated, found.lr, found.interval, validated.lr, trials
 
 
 def test_repeated_sweeps_and_trials_are_the_same_on_every_rank():
@@ -349,3 +352,5 @@ def test_repeated_sweeps_and_trials_are_the_same_on_every_rank():
     assert first == second
     assert len(first[0].repeats) == 2
     assert math.isfinite(first[1])
+    losses, val_losses = first[-1][-1]
+    assert len(val_losses) == (len(losses) + 1) // 2

@@ -96,6 +96,25 @@ def test_a_longer_training_is_given_a_lower_rate():
     assert lr(4000) == pytest.approx(lr(1000) / 4**0.4)
 
 
+def test_for_targets_without_noise_the_rate_of_a_long_training_stays_high():
+    """The oracle is the training: by equations that agree, no noise is left at the solution."""
+
+    def equations():
+        torch.manual_seed(0)
+        inputs = torch.randn(256, 10) * torch.logspace(0, -1, 10)
+        data = TensorDataset(inputs, inputs @ torch.randn(10, 1))
+        model = nn.Linear(10, 1)
+        loader = DataLoader(data, 32, shuffle=True)
+        return model, torch.optim.SGD(model.parameters(), lr=1e-3), nn.MSELoss(), loader
+
+    model, optimizer, criterion, loader = equations()
+    finder = LRFinder(model, optimizer, criterion)
+    found = finder.recommend(loader, total_steps=600, progress=False)
+    lowered = found.max_lr / 3
+    assert found.lr > 1.3 * lowered
+    assert train(*equations(), found.lr, 600) < train(*equations(), lowered, 600) / 2
+
+
 def test_adagrad_which_anneals_itself_is_given_the_same_rate_for_any_length():
     def lr(total_steps):
         model, optimizer, criterion, loader = digits(torch.optim.Adagrad)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrfinder._recommend.length import length_exponent, length_scale
+from lrfinder._recommend.length import LengthLaw, length_law, length_scale
 from lrfinder._recommend.recommendation import sweep_steps
 from lrfinder._recommend.search import Search, parabola_minimum
 from lrfinder._recommend.trial import Trial, TrialStop, tail_mean
@@ -69,7 +69,7 @@ def search(training, start_lr, budget=250, lr_range=(1e-9, 1e3), total_steps=Non
         training.untrained[:50],
         budget=budget,
         lr_range=lr_range,
-        exponent=0.4,
+        law=LengthLaw(0.4, 0.2),
         total_steps=total_steps,
     )
     found.run(start_lr)
@@ -144,6 +144,27 @@ def test_training_that_makes_progress_is_not_on_a_plateau():
         assert found.exponent == 0.4
 
 
+class Interpolating(Training):
+    """The same without a floor: the loss and what batches differ by go to zero together."""
+
+    def train(self, lr, steps, stop, validate=False):
+        times, losses = lr / self.best_lr, []
+        for step in range(steps):
+            left = math.exp(-step * times / 6) if times < 2 else 1.1**step
+            losses.append(left * UNTRAINED[step])
+            if stop.update(losses[-1]) is not None:
+                break
+        return Record(losses)
+
+
+@pytest.mark.parametrize("away", [-2, 0, 1])
+def test_where_the_loss_goes_to_zero_a_constant_rate_falls_less_and_a_peak_as_usual(away):
+    found = search(Interpolating(1e-2), 10.0 ** (-2 + away))
+    assert (found.exponent, found.peak_exponent) == (0.2, 0.4)
+    found = search(Training(1e-2), 10.0 ** (-2 + away))
+    assert (found.exponent, found.peak_exponent) == (0.4, 0.4)
+
+
 @pytest.mark.parametrize("start_lr", [1e-3, 1e-2, 1e-1])
 def test_a_larger_budget_gets_beyond_the_plateau(start_lr):
     """Trials of about 900 steps leave it at any rate above 0.1, and sooner above that."""
@@ -188,7 +209,7 @@ def test_where_the_loss_explodes_the_probes_go_down_by_decades():
 def test_a_training_that_does_not_depend_on_the_rate_is_probed_upwards_only():
     found = Search(
         lambda lr, steps, stop, val_every: Record(UNTRAINED[:steps]),
-        UNTRAINED[:50], budget=250, lr_range=(1e-7, 10), exponent=0.4,
+        UNTRAINED[:50], budget=250, lr_range=(1e-7, 10), law=LengthLaw(0.4, 0.2),
     )  # fmt: skip
     found.run(1e-3)
     assert [probe.lr for probe in found.probes] == sorted(probe.lr for probe in found.probes)
@@ -239,11 +260,11 @@ def test_how_fast_the_rate_falls_depends_on_how_the_optimizer_scales_its_steps()
     class Muon(torch.optim.SGD):
         pass
 
-    exponents = [
-        length_exponent(make(parameters, lr=0.1))
+    laws = [
+        length_law(make(parameters, lr=0.1))
         for make in (torch.optim.Adagrad, torch.optim.SGD, torch.optim.AdamW, Muon)
     ]
-    assert exponents == [0, 0.4, 0.4, 0.75]
+    assert laws == [(0, 0), (0.4, 0.2), (0.4, 0.2), (0.75, 0.75)]
     assert length_scale(50, 800, 0.0) == 1
     assert length_scale(50, 800, 0.75) == pytest.approx(1 / 8)
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder import Confidence, Diagnosis, InvalidInputError, LRFinder, Recommendation
+from lrfinder._recommend.length import LengthLaw
 from lrfinder._recommend.search import Search
 from lrfinder._recommend.trial import Trial, TrialStop, overfits_after, tail_mean
 from lrfinder._sweep.loop import Record
@@ -57,7 +58,7 @@ def test_the_search_goes_to_the_rate_with_the_lowest_validation_loss():
         return record
 
     untrained = [2 + 0.01 * (-1) ** step for step in range(50)]
-    search = Search(train, untrained, budget=900, lr_range=(1e-7, 10), exponent=0.4)
+    search = Search(train, untrained, budget=900, lr_range=(1e-7, 10), law=LengthLaw(0.4, 0.2))
     search.run(1e-2)
     assert 1e-3 < search.best_lr < 4e-3
     assert search.best_in_training.lr > 1.5 * search.best.lr

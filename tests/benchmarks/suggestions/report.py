@@ -32,7 +32,8 @@ _MEASURES: dict[Measure, str] = {"final": "Final loss", "checkpoint": "Best chec
 _DRAWN = "digits-cnn-momentum"
 _BUDGETS = ("recommend, steps given", "recommend, 1000 steps", "recommend, 3000 steps")
 _SHOWN = (
-    "recommend", "recommend, steps given", "steepest", "usual rate", "Optuna", "fastai valley",
+    "recommend", "recommend, steps given", "recommend, steps and validation given", "steepest",
+    "usual rate", "Optuna", "fastai valley",
 )  # fmt: skip
 
 
