@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -337,7 +338,10 @@ class LRFinder:
                 validation = Validation(
                     self.model, self.optimizer, loss, val_loader, val_batches, in_turn=VAL_BATCHES
                 )
-            record = runner.run(grid, DivergenceStop(SMOOTH_F, DIVERGE_TH))
+            # Validated once: what cannot be validated fails in the first step, not after the sweep.
+            stop = DivergenceStop(SMOOTH_F, DIVERGE_TH)
+            record = runner.run(grid, stop, validation=validation, val_every=steps)
+            record = replace(record, val_steps=[], val_losses=[])
             result = RangeTestResult.from_records(
                 [record], grid, "exp", SMOOTH_F, maximize=self._maximizes
             )

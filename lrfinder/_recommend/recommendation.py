@@ -302,7 +302,12 @@ def _first_rate(descent: Descent, lr_range: tuple[float, float]) -> float:
 def _check_progress(search: Search) -> None:
     lowest = search.best_in_training
     if search.has_progressed(lowest):
-        return
+        if math.isfinite(search.best.loss):
+            return
+        raise NoSuggestionError(
+            "the validation loss is not finite at any learning rate, although the training loss "
+            "falls; check the batches of val_loader"
+        )
     rates = [trial.lr for trial in (*search.probes, *search.trials)]
     raise NoSuggestionError(
         f"no learning rate lowers the loss by more than its noise: {len(rates)} trials from "

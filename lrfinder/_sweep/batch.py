@@ -84,7 +84,7 @@ def pieces(batch: Any, size: int) -> Iterator[Any]:
     if len(lengths) != 1:
         yield batch
         return
-    for start in range(0, lengths.pop(), size):
+    for start in range(0, max(1, lengths.pop()), size):
         yield _cut(batch, slice(start, start + size))
 
 

@@ -9,7 +9,14 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrfinder import Confidence, Diagnosis, InvalidInputError, LRFinder, Recommendation
+from lrfinder import (
+    Confidence,
+    Diagnosis,
+    InvalidInputError,
+    LRFinder,
+    NoSuggestionError,
+    Recommendation,
+)
 from lrfinder._recommend.length import LengthLaw
 from lrfinder._recommend.search import Search
 from lrfinder._recommend.trial import Trial, TrialStop, overfits_after, tail_mean
@@ -153,6 +160,7 @@ def test_one_batch_is_measured_after_every_second_step(val_batches, sizes):
     finder.model.register_forward_pre_hook(look)
     found = finder.recommend(train, val, val_batches=val_batches, progress=False)
     assert {len(images) for images in seen} == sizes
+    del seen[0]  # in the first step of the sweep, to see that it works at all
     counts = [len(trial.val_losses) for trial in found.trials]
     assert counts == [(len(trial.losses) + 1) // 2 for trial in found.trials]
     assert len(seen) == sum(counts)
@@ -179,6 +187,49 @@ def test_what_cannot_be_validated_is_refused_before_the_model_is_called(wrong):
     finder.model.register_forward_hook(lambda *_: pytest.fail("the model was called"))
     with pytest.raises(InvalidInputError):
         finder.recommend(train, **({"val_loader": val} | wrong), progress=False)
+
+
+def test_a_validation_loss_that_is_never_finite_is_refused():
+    finder, train, val = few_digits()
+    images, labels = val.dataset.tensors
+    broken = [(images * math.nan, labels)]
+    with pytest.raises(NoSuggestionError, match="check the batches of val_loader"):
+        finder.recommend(train, broken, progress=False)
+
+
+def test_a_batch_that_cannot_be_cut_is_measured_whole():
+    finder, train, val = few_digits()
+    images, labels = val.dataset.tensors
+    seen = set()
+    finder.model.register_forward_pre_hook(
+        lambda model, inputs: None if model.training else seen.add(len(inputs[0]))
+    )
+
+    def step(model, batch):
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    finder = LRFinder(finder.model, finder.optimizer, training_step=step)
+    finder.recommend(train, [(images[:90], labels[:90], "a note")], budget=120, progress=False)
+    assert seen == {90}
+
+
+def test_a_validation_that_cannot_be_computed_fails_in_the_first_step():
+    finder, train, val = few_digits()
+    model, optimizer = finder.model, finder.optimizer
+    before, calls = bits(finder), []
+
+    def update(model, batch):
+        calls.append(model)
+        loss = nn.functional.cross_entropy(model(batch[0]), batch[1])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    with pytest.raises(InvalidInputError, match="need a criterion"):
+        LRFinder(model, optimizer, update_step=update).recommend(train, val, progress=False)
+    assert len(calls) == 1
+    assert repr(bits(finder)) == repr(before)
 
 
 def test_an_optimizer_that_maximizes_is_given_the_rate_with_the_highest_validation_value():
