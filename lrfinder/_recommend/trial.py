@@ -40,7 +40,7 @@ class Trial:
 
     Example:
         >>> Trial(lr=0.1, loss=0.52, losses=(2.3, 1.1, 0.52))
-        Trial(lr=0.1, loss=0.52, losses=(2.3, 1.1, 0.52))
+        Trial(lr=0.1, loss=0.52, losses=(2.3, 1.1, 0.52), val_losses=())
     """
 
     lr: float

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lrfinder import InvalidInputError, LRFinder
-from lrfinder._sweep.batch import batch_size, batch_weights, head, to_device
+from lrfinder._sweep.batch import batch_size, batch_weights, pieces, to_device
 
 Sample = namedtuple("Sample", ["pixels", "label"])
 
@@ -182,13 +182,15 @@ def test_batches_weigh_as_much_as_they_have_samples():
     assert batch_weights([torch.zeros(6), "unknown"]) == [0.5, 0.5]
 
 
-def test_the_first_samples_are_cut_off_a_batch_of_tensors_of_one_length():
+def test_a_batch_of_tensors_of_one_length_is_cut_into_pieces():
     rows = torch.arange(8)
     batch = {"ids": rows.reshape(8, 1), "more": (rows, [rows])}
-    cut = head(batch, 3)
+    cut, second, last = pieces(batch, 3)
     assert cut["ids"].tolist() == [[0], [1], [2]]
     assert [part.tolist() for part in (cut["more"][0], cut["more"][1][0])] == [[0, 1, 2]] * 2
-    assert len(head(rows, 20)) == 8
+    assert (second["more"][0].tolist(), last["more"][0].tolist()) == ([3, 4, 5], [6, 7])
+    assert [len(piece) for piece in pieces(rows, 20)] == [8]
+    assert [len(piece) for piece in pieces(rows[:0], 3)] == [0]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,8 @@ def test_the_first_samples_are_cut_off_a_batch_of_tensors_of_one_length():
     ],
 )
 def test_a_batch_whose_samples_cannot_be_told_apart_is_left_whole(batch):
-    assert head(batch, 2) is batch
+    (piece,) = pieces(batch, 2)
+    assert piece is batch
 
 
 def test_a_dict_for_a_model_without_a_loss_is_refused(model, optimizer, batches):
