@@ -302,7 +302,8 @@ class LRFinder:
             progress: show a progress bar.
             groups: indices of the parameter groups to sweep; the others keep their rate.
             val_batches: batches of `val_loader` that are kept, >= 1; None for eight of the size of
-                a training batch. After every second step of a trial one of them is measured, in
+                a training batch, or of its own size if that is smaller. They are the first ones, so
+                let it shuffle. After every second step of a trial an eighth of them is measured, in
                 turn; the budget does not count that.
 
         Returns:
@@ -310,7 +311,8 @@ class LRFinder:
             `.min_lr` and `.max_lr` for cyclic schedules. Its sweep can be drawn by `plot`.
 
         Raises:
-            NoSuggestionError: if no trial gets below the loss that it began with.
+            NoSuggestionError: if no trial gets below the loss that it began with, or none has a
+                finite validation loss.
             InvalidInputError: if an argument cannot work.
         """
         with report_errors(self.model):
@@ -336,8 +338,9 @@ class LRFinder:
             validation = None
             if val_loader is not None:
                 validation = Validation(
-                    self.model, self.optimizer, loss, val_loader, val_batches, in_turn=VAL_BATCHES
+                    self.model, self.optimizer, loss, val_loader, val_batches, parts=VAL_BATCHES
                 )
+                snapshot.restore()  # reading it may have moved a generator of the training loader
             # Validated once: what cannot be validated fails in the first step, not after the sweep.
             stop = DivergenceStop(SMOOTH_F, DIVERGE_TH)
             record = runner.run(grid, stop, validation=validation, val_every=steps)

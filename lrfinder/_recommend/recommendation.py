@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from os import PathLike
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._plotting import PAIR_SIZE, draw_trials, figure_html
 from lrfinder._recommend.length import LengthLaw, length_scale
 from lrfinder._recommend.search import FACTOR, Search, Train
-from lrfinder._recommend.trial import Trial, is_within_noise, overfits_after
+from lrfinder._recommend.trial import VAL_BATCHES, Trial, is_within_noise, overfits_after
 from lrfinder._result import RangeTestResult
 from lrfinder.suggestion import (
     Confidence,
@@ -278,7 +279,8 @@ def interval(trials: Sequence[Trial], best_lr: float, start: float) -> tuple[flo
         start: loss that the trials began with.
     """
     best = min(trial.loss for trial in trials)
-    good = [t.lr for t in trials if t.loss <= best + _INTERVAL_LOSS * max(start - best, 0)]
+    allowed = best + _INTERVAL_LOSS * max(0.0, start - best)
+    good = [trial.lr for trial in trials if trial.loss <= allowed or trial.loss == best]
     half_step = math.sqrt(FACTOR)
     return min(*good, best_lr / half_step), max(*good, best_lr * half_step)
 
@@ -286,7 +288,8 @@ def interval(trials: Sequence[Trial], best_lr: float, start: float) -> tuple[flo
 def _start(search: Search) -> float:
     """Return the loss that the trials began with, of the kind that decides between them."""
     lowest = min(search.trials, key=lambda trial: trial.lr)
-    return lowest.val_losses[0] if lowest.val_losses else search.start
+    first = [loss for loss in lowest.val_losses[:VAL_BATCHES] if math.isfinite(loss)]
+    return fmean(first) if first else search.start
 
 
 def _first_rate(descent: Descent, lr_range: tuple[float, float]) -> float:
@@ -305,8 +308,8 @@ def _check_progress(search: Search) -> None:
         if math.isfinite(search.best.loss):
             return
         raise NoSuggestionError(
-            "the validation loss is not finite at any learning rate, although the training loss "
-            "falls; check the batches of val_loader"
+            "the validation loss of no trial is finite, although the training loss falls; check "
+            "the batches of val_loader"
         )
     rates = [trial.lr for trial in (*search.probes, *search.trials)]
     raise NoSuggestionError(
@@ -344,7 +347,7 @@ def _findings(search: Search, best_lr: float, descent: Descent) -> Iterator[Find
             doubtful=True,
         )
     beside = [*sorted(lower, key=lambda t: t.lr)[-1:], *sorted(higher, key=lambda t: t.lr)[:1]]
-    if beside and not best.val_losses and all(is_within_noise(t, best) for t in beside):
+    if beside and all(is_within_noise(trial, best) for trial in beside):
         yield Finding(
             Diagnosis.TRIALS_ALIKE,
             "Any rate within the interval does; raise budget or use larger batches for a finer "

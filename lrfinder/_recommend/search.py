@@ -141,8 +141,8 @@ class Search:
         """Power of the number of steps with which the best constant rate falls.
 
         It is 0 on a plateau. Where training overfits it is 1, unless the optimizer anneals itself:
-        a training should end where the validation loss is lowest, and how far a small rate gets
-        depends on the product of the rate and the number of steps.
+        how far a small rate gets depends on the product of the rate and the number of steps, and a
+        longer training should not get further than the best trial.
         """
         if not self.trials:
             return self._law.usual
@@ -217,7 +217,7 @@ class Search:
     def _climb(self, lr: float) -> None:
         """Try rates by factors of 2 until both neighbours of the best one lose."""
         trial = self._try(lr)
-        while not self.has_progressed(trial) and self._left() >= _SHORTEST * self.trial_steps:
+        while not self._leads_on(trial) and self._left() >= _SHORTEST * self.trial_steps:
             if (elsewhere := self._elsewhere(trial)) is None:
                 break
             trial = self._try(elsewhere)
@@ -226,6 +226,9 @@ class Search:
                 best, lr = self.best, self._within(self.best.lr * factor)
                 if _at(self.trials, lr) is not None or self._try(lr).loss >= best.loss:
                     break
+
+    def _leads_on(self, trial: Trial) -> bool:
+        return self.has_progressed(trial) and math.isfinite(trial.loss)
 
     def _elsewhere(self, trial: Trial) -> float | None:
         """Return a rate a decade from a trial without progress that was not tried, if there is one.

@@ -16,8 +16,8 @@ _TAIL = 1 / 3
 # A rate that is higher and behind is given up after this share of a trial, looked at this often.
 _GIVE_UP_FROM = 0.4
 _GIVE_UP_EVERY = 6
-# Validation batches that are measured in turn, so many that a round of them covers every part of a
-# data set of classes, and few enough for several rounds in a trial.
+# Parts of the validation batches, measured in turn: a round of them takes away what single batches
+# differ by, and a trial has several rounds.
 VAL_BATCHES = 8
 # The validation loss has risen if it takes back this share of its fall, and this many standard
 # errors: the lowest of several rounds is below the others by noise alone.
@@ -36,7 +36,7 @@ class Trial:
             where there is no validation; inf where it diverged. A trial that was ended early keeps
             the lead or lag in training that it had then.
         losses: raw training loss of each step.
-        val_losses: validation loss after every second step; none of a probe.
+        val_losses: validation loss after every second step; empty if it was not validated.
 
     Example:
         >>> Trial(lr=0.1, loss=0.52, losses=(2.3, 1.1, 0.52))
@@ -50,7 +50,7 @@ class Trial:
 
     @property
     def training_loss(self) -> float:
-        """The result by the training loss alone."""
+        """The result by the training loss alone; of a validated trial without lead or lag."""
         return tail_mean(self.losses) if self.val_losses else self.loss
 
 
@@ -99,10 +99,14 @@ def tail_mean(losses: Sequence[float], share: float = _TAIL) -> float:
 
 
 def is_within_noise(trial: Trial, best: Trial) -> bool:
-    """Return whether two trials on the same batches differ by less than noise in training."""
-    steps = min(len(trial.losses), len(best.losses))
-    behind = np.subtract(tail(trial.losses[:steps]), tail(best.losses[:steps]))
-    if len(behind) < 2 or not np.isfinite(behind).all():
+    """Return whether two trials on the same batches differ by less than noise.
+
+    It is the validation loss that is compared, if there is one.
+    """
+    one, other = (each.val_losses or each.losses for each in (trial, best))
+    steps = min(len(one), len(other))
+    behind = np.subtract(tail(one[:steps]), tail(other[:steps]))
+    if len(behind) < 2 or not (math.isfinite(trial.loss) and np.isfinite(behind).all()):
         return False
     return bool(behind.mean() < _SIGMAS * behind.std(ddof=1) / math.sqrt(len(behind)))
 
@@ -113,7 +117,7 @@ def overfits_after(trial: Trial) -> int | None:
     The mean of its last round over the validation batches is compared with the lowest round's.
     """
     rounds = len(trial.val_losses) // VAL_BATCHES
-    if rounds < 2 or not math.isfinite(trial.loss):
+    if rounds < 2 or not np.isfinite(trial.val_losses).all():
         return None
     losses = np.reshape(trial.val_losses[-rounds * VAL_BATCHES :], (rounds, VAL_BATCHES))
     means = losses.mean(axis=1)
@@ -122,4 +126,5 @@ def overfits_after(trial: Trial) -> int | None:
     noise = _RISE_SIGMAS * rise.std(ddof=1) / math.sqrt(VAL_BATCHES)
     if rise.mean() <= max(noise, _OVERFITTING * (means[0] - means[lowest])):
         return None
-    return round(len(trial.losses) * (lowest + 0.5) / rounds)
+    measured = len(trial.val_losses) - (rounds - lowest - 0.5) * VAL_BATCHES
+    return round(len(trial.losses) * measured / len(trial.val_losses))

@@ -70,22 +70,25 @@ def batch_weights(batches: Sequence[Any]) -> list[float]:
 
 
 def pieces(batch: Any, size: int) -> Iterator[Any]:
-    """Yield pieces of at most `size` samples; the batch if its parts are not tensors of one length.
+    """Yield pieces of `size` samples; a batch with fewer, or that cannot be cut, as it is.
+
+    A remainder is left out: a loss of few samples may not be defined. What can be cut is a batch
+    whose parts are tensors of one length.
 
     Example:
         >>> [piece.tolist() for piece in pieces(torch.arange(5), 2)]
-        [[0, 1], [2, 3], [4]]
+        [[0, 1], [2, 3]]
     """
     leaves = list(_leaves(batch))
     if not all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves):
         yield batch
         return
     lengths = {len(leaf) for leaf in leaves}
-    if len(lengths) != 1:
+    if len(lengths) != 1 or min(lengths) < size:
         yield batch
         return
-    for start in range(0, max(1, lengths.pop()), size):
-        yield _cut(batch, slice(start, start + size))
+    for end in range(size, min(lengths) + 1, size):
+        yield _cut(batch, slice(end - size, end))
 
 
 def _cut(batch: Any, samples: slice) -> Any:

@@ -27,9 +27,9 @@ class Validation:
         loss: evaluates a batch.
         loader: any iterable of batches; read once.
         batches: how many of its batches are kept and used, >= 1; None for pieces that have as many
-            samples as a training step.
-        in_turn: None to measure all batches, or one piece, at each call; otherwise the number of
-            pieces that are kept, >= 1, and one piece or batch is measured at each call.
+            samples as a training step, one for each part.
+        parts: the subset is divided into so many parts, >= 1, or as many as it has batches, and one
+            of them is measured at each call.
 
     Raises:
         InvalidInputError: if the loader gives no batch.
@@ -42,18 +42,19 @@ class Validation:
         loss: LossFunction,
         loader: Iterable[Any],
         batches: int | None,
-        in_turn: int | None = None,
+        parts: int = 1,
     ) -> None:
         self._model = model
         self._optimizer = optimizer
         self._loss = loss
-        self._pieces = (in_turn or 1) if batches is None else None
+        self._count = parts
+        self._is_uncut = batches is None
         restore = _rng.capture()  # a loader draws its seed from the generator of the training
         try:
-            kept = take(loader, batches or in_turn or 1)
+            kept = take(loader, batches or parts)
         finally:
             restore()
-        self._parts = [[batch] for batch in kept] if in_turn else [kept]
+        self._divide(kept)
         self._next = 0
 
     def begin(self, train_size: int | None) -> None:
@@ -63,19 +64,25 @@ class Validation:
             train_size: samples in a training step, >= 1; None if that is not known.
         """
         self._next = 0
-        if self._pieces is not None and train_size is not None:
-            every = (piece for (batch,) in self._parts for piece in pieces(batch, train_size))
-            self._parts = [[piece] for piece in islice(every, self._pieces)]
+        if self._is_uncut and train_size:
+            kept = (batch for part in self._parts for batch in part)
+            every = (piece for batch in kept for piece in pieces(batch, train_size))
+            self._divide(list(islice(every, self._count)))
+            self._is_uncut = False
+
+    def _divide(self, batches: list[Any]) -> None:
+        count = min(self._count, len(batches))
+        self._parts = [batches[part::count] for part in range(count)]
 
     @property
     def description(self) -> str:
-        """On how many batches it is measured, in words."""
-        return f"on {len(self._parts)} x {len(self._parts[0])} batches"
+        """On how many batches it is measured at each call, in words."""
+        return f"on {len(self._parts[0])} batches"
 
     @torch.no_grad()
     def __call__(self) -> tuple[Tensor, int | None]:
         """Return the loss, a scalar tensor on its device, and of how many samples, if they tell."""
-        batches = self._parts[self._next % len(self._parts)]
+        batches = self._parts[self._next % self._count % len(self._parts)]
         self._next += 1
         # Not in a generator: interrupted before it ends, its `finally` would run at any later time.
         flags = [(module, module.training) for module in self._model.modules()]

@@ -342,7 +342,8 @@ def repeated_sweeps_and_trials():
     repeated = sweep(num_iter=20, start_lr=1e-4, end_lr=3.0, repeats=2)
     settings = {"budget": 120, "start_lr": 1e-4, "end_lr": 3.0, "progress": False}
     found = finder().recommend(Shard(), **settings)
-    validated = finder().recommend(Shard(), Shard(), **settings)
+    unequal = list(Shard())[: 1 + rank()]  # not every rank has as many batches for validation
+    validated = finder().recommend(Shard(), unequal, **settings)
     trials = [(trial.losses, trial.val_losses) for trial in (*found.trials, *validated.trials)]
     return repeated, found.lr, found.interval, validated.lr, trials
 

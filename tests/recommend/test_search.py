@@ -30,7 +30,7 @@ class Training:
     def __init__(self, best_lr, limit=30.0):
         self.best_lr, self.limit, self.spent, self.lrs = best_lr, limit, 0, []
 
-    def train(self, lr, steps, stop, val_every=None):
+    def train(self, lr, steps, stop, validate=False):
         times, losses = lr / self.best_lr, []
         self.lrs.append(lr)
         for step in range(steps):
@@ -52,7 +52,7 @@ class Plateau:
 
     untrained = tuple(1.0 + hard for hard in BATCHES)
 
-    def train(self, lr, steps, stop, val_every=None):
+    def train(self, lr, steps, stop, validate=False):
         losses = []
         for step in range(steps):
             value = 1.0 if step < 100 / lr else 0.1
@@ -175,7 +175,7 @@ def test_a_larger_budget_gets_beyond_the_plateau(start_lr):
 
 def test_a_trial_that_changes_nothing_is_followed_by_a_higher_one():
     class Flat(Plateau):
-        def train(self, lr, steps, stop, val_every=None):
+        def train(self, lr, steps, stop, validate=False):
             """Nothing below 0.3; the probes cannot tell, since all begin alike."""
             losses = [
                 (0.1 if lr > 0.3 and step > 30 else 1.0 - 1e-4 * (lr < 1e-2) * step) + BATCHES[step]
@@ -208,7 +208,7 @@ def test_where_the_loss_explodes_the_probes_go_down_by_decades():
 
 def test_a_training_that_does_not_depend_on_the_rate_is_probed_upwards_only():
     found = Search(
-        lambda lr, steps, stop, val_every: Record(UNTRAINED[:steps]),
+        lambda lr, steps, stop, validate: Record(UNTRAINED[:steps]),
         UNTRAINED[:50], budget=250, lr_range=(1e-7, 10), law=LengthLaw(0.4, 0.2),
     )  # fmt: skip
     found.run(1e-3)

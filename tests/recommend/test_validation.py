@@ -115,10 +115,81 @@ def course(function, steps=80):
 
 
 def test_a_rise_is_seen_where_the_course_of_the_validation_loss_turns():
-    assert overfits_after(course(lambda step: 1 + ((step - 40) / 40) ** 2)) == 40
+    assert overfits_after(course(lambda step: 1 + ((step - 40) / 40) ** 2)) == 40  # of 80
     assert overfits_after(course(lambda step: 2.0 ** (-step / 10))) is None
     assert overfits_after(course(lambda step: 1 + 0.5 * (step < 20) - 0.001 * step)) is None
     assert overfits_after(course(lambda step: 1 + ((step - 40) / 40) ** 2, steps=16)) is None
+
+
+@pytest.mark.parametrize("steps", [62, 80, 94])
+def test_the_step_of_the_lowest_loss_is_told_within_half_a_round(steps):
+    """What does not fill a round is left out at the beginning, but it counts as steps."""
+    said = overfits_after(course(lambda step: 1 + ((step - 24) / 20) ** 2, steps))
+    assert said == pytest.approx(24, abs=8)
+
+
+def test_where_a_validation_loss_is_not_finite_no_rise_is_claimed():
+    falling = course(lambda step: 2.0 ** (-step / 10))
+    broken = (math.nan, *falling.val_losses[1:])
+    assert overfits_after(Trial(0.1, falling.loss, falling.losses, broken)) is None
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 12, 16])
+def test_every_round_measures_the_same_batches_in_the_same_order(count):
+    finder, train, val = few_digits()
+    images, labels = val.dataset.tensors
+    batches = [(images[k * 10 : k * 10 + 10], labels[k * 10 : k * 10 + 10]) for k in range(count)]
+    seen = []
+
+    def look(model, inputs):
+        if not model.training:
+            seen.append(inputs[0].sum().item())
+
+    finder.model.register_forward_pre_hook(look)
+    found = finder.recommend(train, batches, val_batches=count, progress=False)
+    in_first_call = (count + 7) // 8 if count > 8 else 1
+    trial = seen[in_first_call:]
+    a_round = 8 if count <= 8 else count
+    assert len(set(trial)) == count
+    assert len(found.trials[0].val_losses) >= 16
+    assert trial[:a_round] == trial[a_round : 2 * a_round]
+
+
+def test_a_generator_that_both_loaders_share_gives_sweep_and_trials_the_same_batches():
+    finder, train, val = few_digits()
+    shared = torch.Generator().manual_seed(3)
+    train, val = (DataLoader(x.dataset, 25, shuffle=True, generator=shared) for x in (train, val))
+    seen = []
+
+    def look(model, inputs):
+        if model.training:
+            seen.append(inputs[0].sum().item())
+
+    finder.model.register_forward_pre_hook(look)
+    found = finder.recommend(train, val, progress=False)
+    sweep, probe = len(found.result), len(found.probes[0].losses)
+    assert seen[:probe] == seen[sweep : sweep + probe]
+
+
+def test_rates_whose_validation_is_not_finite_are_left_for_lower_ones():
+    """Training falls at any rate, the validation only below 3e-3."""
+
+    def train(lr, steps, stop, validate):
+        record = Record()
+        for step in range(steps):
+            behind = 0.3 * math.log10(lr / 1e-2) ** 2 * min(step / 10, 1)
+            record.losses.append(1 + math.exp(-step / 5) + behind + 0.01 * (-1) ** step)
+            if validate and step % 2 == 0:
+                record.val_losses.append(record.losses[-1] if lr < 3e-3 else math.inf)
+            if stop.update(record.losses[-1]) is not None:
+                break
+        return record
+
+    untrained = [2 + 0.01 * (-1) ** step for step in range(50)]
+    search = Search(train, untrained, budget=400, lr_range=(1e-7, 10), law=LengthLaw(0.4, 0.2))
+    search.run(1e-2)
+    assert math.isfinite(search.best.loss)
+    assert search.best.lr < 3e-3
 
 
 def test_noise_around_a_level_is_hardly_ever_a_rise():
