@@ -237,9 +237,7 @@ class LRFinder:
             runner = self._runner(
                 step, train_loader, snapshot, communicator, bar, cached_batches, on_step
             )
-            validation = None
-            if val_loader is not None:
-                validation = Validation(self.model, self.optimizer, loss, val_loader, val_batches)
+            validation = self._validation(snapshot, loss, val_loader, val_batches)
 
             def sweep(grid: Grid, on_step: OnStep | None) -> Record:
                 stop = DivergenceStop(smooth_f, diverge_th)
@@ -335,12 +333,7 @@ class LRFinder:
             ) as bar,
         ):
             runner = self._runner(step, train_loader, snapshot, communicator, bar)
-            validation = None
-            if val_loader is not None:
-                validation = Validation(
-                    self.model, self.optimizer, loss, val_loader, val_batches, parts=VAL_BATCHES
-                )
-                snapshot.restore()  # reading it may have moved a generator of the training loader
+            validation = self._validation(snapshot, loss, val_loader, val_batches, VAL_BATCHES)
             # Validated once: what cannot be validated fails in the first step, not after the sweep.
             stop = DivergenceStop(SMOOTH_F, DIVERGE_TH)
             record = runner.run(grid, stop, validation=validation, val_every=steps)
@@ -468,6 +461,21 @@ class LRFinder:
         return LossFunction(
             self.model, self.criterion, self._training_step, self.device, self._autocast
         )
+
+    def _validation(
+        self,
+        snapshot: Snapshot,
+        loss: LossFunction,
+        loader: Iterable[Any] | None,
+        batches: int | None,
+        parts: int = 1,
+    ) -> Validation | None:
+        if loader is None:
+            return None
+        validation = Validation(self.model, self.optimizer, loss, loader, batches, parts)
+        # Reading a loader draws from the generators of the training, or from one that both share.
+        snapshot.restore()
+        return validation
 
     def _grid_of(
         self, step_mode: StepMode, groups: Sequence[int] | None

@@ -49,12 +49,7 @@ class Validation:
         self._loss = loss
         self._count = parts
         self._is_uncut = batches is None
-        restore = _rng.capture()  # a loader draws its seed from the generator of the training
-        try:
-            kept = take(loader, batches or parts)
-        finally:
-            restore()
-        self._divide(kept)
+        self._divide(take(loader, batches or parts))
         self._next = 0
 
     def begin(self, train_size: int | None) -> None:

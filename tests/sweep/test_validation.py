@@ -43,6 +43,15 @@ def test_the_training_curve_is_the_same_with_and_without_validation(
     assert all(module.training for module in model.modules())
 
 
+def test_a_generator_that_both_loaders_share_gives_the_same_batches_as_without_validation(
+    finder, digits
+):
+    shared = torch.Generator().manual_seed(3)
+    train, val = (DataLoader(digits, 64, shuffle=True, generator=shared) for _ in range(2))
+    alone = finder.range_test(train, **SETTINGS)
+    assert finder.range_test(train, val, **SETTINGS).loss == alone.loss
+
+
 def test_it_runs_in_eval_mode_without_gradients(finder, model, train_loader, val_loader):
     modes = []
     model.register_forward_pre_hook(
