@@ -15,7 +15,7 @@ from lrfinder._distributed.sharding import compute_device, is_sharded
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._recommend.length import length_law
 from lrfinder._recommend.recommendation import Recommendation, recommend, sweep_steps
-from lrfinder._recommend.trial import VAL_BATCHES
+from lrfinder._recommend.trial import VAL_BATCHES, VAL_EVERY
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._snapshot.storage import Where
@@ -348,12 +348,14 @@ class LRFinder:
                     constant_grid(result.lrs_at(lr), steps),
                     stop,
                     validation=validation if validate else None,
-                    val_every=2,
+                    val_every=VAL_EVERY,
                 )
-                if self._maximizes:
-                    record.losses = [-loss for loss in record.losses]
-                    record.val_losses = [-loss for loss in record.val_losses]
-                return record
+                sign = -1 if self._maximizes else 1
+                return replace(
+                    record,
+                    losses=[sign * loss for loss in record.losses],
+                    val_losses=[sign * loss for loss in record.val_losses],
+                )
 
             self._result = result
             self._answer = recommend(

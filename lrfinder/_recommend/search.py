@@ -140,28 +140,38 @@ class Search:
     def exponent(self) -> float:
         """Power of the number of steps with which the best constant rate falls.
 
-        It is 0 on a plateau. Where training overfits it is 1, unless the optimizer anneals itself:
-        how far a small rate gets depends on the product of the rate and the number of steps, and a
-        longer training should not get further than the best trial.
+        Where the loss goes towards zero, it falls less than a peak does; see `length_law`.
         """
-        if not self.trials:
-            return self._law.usual
-        if self.is_on_plateau:
-            return 0.0
-        if self._law.usual and overfits_after(self.best) is not None:
-            return 1.0
-        lowest = min(tail_mean(trial.losses) for trial in self.trials)
-        is_near_zero = 0 <= lowest < _NEAR_ZERO * self.start
-        return self._law.interpolating if is_near_zero else self._law.usual
+        if self._follows_law and self._is_near_zero:
+            return self._law.interpolating
+        return self.peak_exponent
 
     @property
     def peak_exponent(self) -> float:
         """The same for the peak of a cycle.
 
-        Where a constant rate may stay high it is near the edge of stability, and a peak has little
-        room above it.
+        It is 0 on a plateau. Where training overfits it is 1, unless the optimizer anneals itself:
+        how far a small rate gets depends on the product of the rate and the number of steps, and a
+        longer training should not get further than the best trial. A peak has little room above a
+        constant rate that stays high, since that is near the edge of stability.
         """
-        return self._law.usual if self.exponent == self._law.interpolating else self.exponent
+        if self._follows_law:
+            return self._law.usual
+        return 0.0 if self.is_on_plateau else 1.0
+
+    @property
+    def _follows_law(self) -> bool:
+        """Whether neither a plateau nor overfitting decides how the rate falls."""
+        if not self.trials:
+            return True
+        overfits = self._law.usual > 0 and overfits_after(self.best) is not None
+        return not (self.is_on_plateau or overfits)
+
+    @property
+    def _is_near_zero(self) -> bool:
+        """Whether a trial is on its way to a loss of zero."""
+        lowest = min((tail_mean(trial.losses) for trial in self.trials), default=math.inf)
+        return 0 <= lowest < _NEAR_ZERO * self.start
 
     @property
     def is_on_plateau(self) -> bool:
@@ -217,7 +227,7 @@ class Search:
     def _climb(self, lr: float) -> None:
         """Try rates by factors of 2 until both neighbours of the best one lose."""
         trial = self._try(lr)
-        while not self._leads_on(trial) and self._left() >= _SHORTEST * self.trial_steps:
+        while not self._is_usable(trial) and self._left() >= _SHORTEST * self.trial_steps:
             if (elsewhere := self._elsewhere(trial)) is None:
                 break
             trial = self._try(elsewhere)
@@ -227,7 +237,8 @@ class Search:
                 if _at(self.trials, lr) is not None or self._try(lr).loss >= best.loss:
                     break
 
-    def _leads_on(self, trial: Trial) -> bool:
+    def _is_usable(self, trial: Trial) -> bool:
+        """Return whether a trial has learned and, if it was validated, gives a finite loss."""
         return self.has_progressed(trial) and math.isfinite(trial.loss)
 
     def _elsewhere(self, trial: Trial) -> float | None:
@@ -274,21 +285,22 @@ class Search:
         steps = min(self.trial_steps, self._left())
         stop = TrialStop(self.trial_steps, incumbent)
         record = self._train(lr, steps, stop, True)
-        trial = Trial(lr, math.inf, tuple(record.losses), tuple(record.val_losses))
-        trial = replace(trial, loss=self._loss_of(trial, best))
+        loss = self._loss_of(record, best)
+        trial = Trial(lr, loss, tuple(record.losses), tuple(record.val_losses))
         self.trials.append(trial)
         return trial
 
-    def _loss_of(self, trial: Trial, best: Trial | None) -> float:
+    def _loss_of(self, record: Record, best: Trial | None) -> float:
         """Return a trial's result; one that ended early keeps its lead or lag in training.
 
         Early in training the validation loss says little about its end: it favours low rates.
         """
-        if not math.isfinite(trial.losses[-1]):
+        losses = record.losses
+        if not math.isfinite(losses[-1]):
             return math.inf
-        if len(trial.losses) == self.trial_steps or best is None:
-            return tail_mean(trial.val_losses or trial.losses)
-        return best.loss + (tail_mean(trial.losses) - tail_mean(best.losses[: len(trial.losses)]))
+        if len(losses) == self.trial_steps or best is None:
+            return tail_mean(record.val_losses or losses)
+        return best.loss + (tail_mean(losses) - tail_mean(best.losses[: len(losses)]))
 
     def _within(self, lr: float) -> float:
         low, high = self._range

@@ -19,6 +19,9 @@ _GIVE_UP_EVERY = 6
 # Parts of the validation batches, measured in turn: a round of them takes away what single batches
 # differ by, and a trial has several rounds.
 VAL_BATCHES = 8
+# Optimizer steps from one validation of a trial to the next; a forward pass takes about a third of
+# a step, so a trial takes about a sixth longer.
+VAL_EVERY = 2
 # The validation loss has risen if it takes back this share of its fall, and this many standard
 # errors: the lowest of several rounds is below the others by noise alone.
 _OVERFITTING, _RISE_SIGMAS = 0.1, 3.0

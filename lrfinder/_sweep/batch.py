@@ -80,10 +80,8 @@ def pieces(batch: Any, size: int) -> Iterator[Any]:
         [[0, 1], [2, 3]]
     """
     leaves = list(_leaves(batch))
-    if not all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves):
-        yield batch
-        return
-    lengths = {len(leaf) for leaf in leaves}
+    are_rows = all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves)
+    lengths = {len(leaf) for leaf in leaves} if are_rows else set()
     if len(lengths) != 1 or min(lengths) < size:
         yield batch
         return

@@ -77,6 +77,7 @@ class Validation:
     @torch.no_grad()
     def __call__(self) -> tuple[Tensor, int | None]:
         """Return the loss, a scalar tensor on its device, and of how many samples, if they tell."""
+        # Of fewer parts than asked for too, every round of so many calls is the same.
         batches = self._parts[self._next % self._count % len(self._parts)]
         self._next += 1
         # Not in a generator: interrupted before it ends, its `finally` would run at any later time.

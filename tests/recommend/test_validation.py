@@ -48,24 +48,40 @@ def bits(finder):
     return copy.deepcopy(state)
 
 
-def test_the_search_goes_to_the_rate_with_the_lowest_validation_loss():
-    """In training 1e-2 is best, in validation 2e-3: both losses are known functions."""
+def seen_by(model, *, training):
+    """Return a list that fills with the inputs that the model is called with in a mode."""
+    seen = []
+    model.register_forward_pre_hook(
+        lambda model, inputs: seen.append(inputs[0]) if model.training is training else None
+    )
+    return seen
+
+
+def loss_at(lr, best_lr, step):
+    return 1 + math.exp(-step / 5) + 0.3 * math.log10(lr / best_lr) ** 2 * min(step / 10, 1)
+
+
+def search_with(val_loss, budget):
+    """Return a search and its training: best at 1e-2, and in validation a function of the rate."""
 
     def train(lr, steps, stop, validate):
-        def fall(best, step):
-            return 1 + math.exp(-step / 5) + 0.3 * math.log10(lr / best) ** 2 * min(step / 10, 1)
-
         record = Record()
         for step in range(steps):
-            record.losses.append(fall(1e-2, step) + 0.01 * (-1) ** step)
+            record.losses.append(loss_at(lr, 1e-2, step) + 0.01 * (-1) ** step)
             if validate and step % 2 == 0:
-                record.val_losses.append(fall(2e-3, step))
+                record.val_losses.append(val_loss(lr, step))
             if stop.update(record.losses[-1]) is not None:
                 break
         return record
 
     untrained = [2 + 0.01 * (-1) ** step for step in range(50)]
-    search = Search(train, untrained, budget=900, lr_range=(1e-7, 10), law=LengthLaw(0.4, 0.2))
+    law = LengthLaw(0.4, 0.2)
+    return Search(train, untrained, budget=budget, lr_range=(1e-7, 10), law=law), train
+
+
+def test_the_search_goes_to_the_rate_with_the_lowest_validation_loss():
+    """In training 1e-2 is best, in validation 2e-3: both losses are known functions."""
+    search, train = search_with(lambda lr, step: loss_at(lr, 2e-3, step), budget=900)
     search.run(1e-2)
     assert 1e-3 < search.best_lr < 4e-3
     assert search.best_in_training.lr > 1.5 * search.best.lr
@@ -139,17 +155,10 @@ def test_every_round_measures_the_same_batches_in_the_same_order(count):
     finder, train, val = few_digits()
     images, labels = val.dataset.tensors
     batches = [(images[k * 10 : k * 10 + 10], labels[k * 10 : k * 10 + 10]) for k in range(count)]
-    seen = []
-
-    def look(model, inputs):
-        if not model.training:
-            seen.append(inputs[0].sum().item())
-
-    finder.model.register_forward_pre_hook(look)
+    seen = seen_by(finder.model, training=False)
     found = finder.recommend(train, batches, val_batches=count, progress=False)
-    in_first_call = (count + 7) // 8 if count > 8 else 1
-    trial = seen[in_first_call:]
-    a_round = 8 if count <= 8 else count
+    in_first_call, a_round = math.ceil(count / 8), max(8, count)
+    trial = [images.sum().item() for images in seen[in_first_call:]]
     assert len(set(trial)) == count
     assert len(found.trials[0].val_losses) >= 16
     assert trial[:a_round] == trial[a_round : 2 * a_round]
@@ -159,34 +168,19 @@ def test_a_generator_that_both_loaders_share_gives_sweep_and_trials_the_same_bat
     finder, train, val = few_digits()
     shared = torch.Generator().manual_seed(3)
     train, val = (DataLoader(x.dataset, 25, shuffle=True, generator=shared) for x in (train, val))
-    seen = []
-
-    def look(model, inputs):
-        if model.training:
-            seen.append(inputs[0].sum().item())
-
-    finder.model.register_forward_pre_hook(look)
+    seen = seen_by(finder.model, training=True)
     found = finder.recommend(train, val, progress=False)
     sweep, probe = len(found.result), len(found.probes[0].losses)
-    assert seen[:probe] == seen[sweep : sweep + probe]
+    assert all(map(torch.equal, seen[:probe], seen[sweep : sweep + probe]))
 
 
 def test_rates_whose_validation_is_not_finite_are_left_for_lower_ones():
     """Training falls at any rate, the validation only below 3e-3."""
 
-    def train(lr, steps, stop, validate):
-        record = Record()
-        for step in range(steps):
-            behind = 0.3 * math.log10(lr / 1e-2) ** 2 * min(step / 10, 1)
-            record.losses.append(1 + math.exp(-step / 5) + behind + 0.01 * (-1) ** step)
-            if validate and step % 2 == 0:
-                record.val_losses.append(record.losses[-1] if lr < 3e-3 else math.inf)
-            if stop.update(record.losses[-1]) is not None:
-                break
-        return record
+    def val_loss(lr, step):
+        return loss_at(lr, 1e-2, step) if lr < 3e-3 else math.inf
 
-    untrained = [2 + 0.01 * (-1) ** step for step in range(50)]
-    search = Search(train, untrained, budget=400, lr_range=(1e-7, 10), law=LengthLaw(0.4, 0.2))
+    search, _ = search_with(val_loss, budget=400)
     search.run(1e-2)
     assert math.isfinite(search.best.loss)
     assert search.best.lr < 3e-3
@@ -210,6 +204,7 @@ def test_the_training_of_a_trial_is_the_same_with_and_without_validation():
     beside = finder.recommend(train, val, progress=False)
     assert repr(bits(finder)) == repr(before)
     assert beside.result.loss == plain.result.loss
+    assert beside.result.val_loss == plain.result.val_loss  # none: `suggest` reads the training
     assert [probe.losses for probe in beside.probes] == [probe.losses for probe in plain.probes]
     first, again = plain.trials[0], beside.trials[0]
     assert (first.lr, first.losses) == (again.lr, again.losses)
@@ -222,13 +217,7 @@ def test_the_training_of_a_trial_is_the_same_with_and_without_validation():
 def test_one_batch_is_measured_after_every_second_step(val_batches, sizes):
     """By default it has as many samples as a training batch."""
     finder, train, val = few_digits()
-    seen = []
-
-    def look(model, inputs):
-        if not model.training:
-            seen.append(inputs[0])
-
-    finder.model.register_forward_pre_hook(look)
+    seen = seen_by(finder.model, training=False)
     found = finder.recommend(train, val, val_batches=val_batches, progress=False)
     assert {len(images) for images in seen} == sizes
     del seen[0]  # in the first step of the sweep, to see that it works at all
@@ -271,17 +260,14 @@ def test_a_validation_loss_that_is_never_finite_is_refused():
 def test_a_batch_that_cannot_be_cut_is_measured_whole():
     finder, train, val = few_digits()
     images, labels = val.dataset.tensors
-    seen = set()
-    finder.model.register_forward_pre_hook(
-        lambda model, inputs: None if model.training else seen.add(len(inputs[0]))
-    )
+    seen = seen_by(finder.model, training=False)
 
     def step(model, batch):
         return nn.functional.cross_entropy(model(batch[0]), batch[1])
 
     finder = LRFinder(finder.model, finder.optimizer, training_step=step)
     finder.recommend(train, [(images[:90], labels[:90], "a note")], budget=120, progress=False)
-    assert seen == {90}
+    assert {len(images) for images in seen} == {90}
 
 
 def test_a_validation_that_cannot_be_computed_fails_in_the_first_step():

@@ -67,13 +67,18 @@ def _trained_on_source() -> State:
     return model.state_dict()
 
 
-def character_names(seed: int) -> Problem:
-    """Names of Unicode characters by a language model that knows Python source."""
+def _knowing_source(split: data.Split, batch_size: int, seed: int) -> Problem:
+    """Other text by a language model that knows Python source."""
     model = CharacterTransformer(48, 2, 48)
     model.load_state_dict(_trained_on_source())
     optimizer = torch.optim.AdamW(model.parameters())
-    loader, val = data.loaders(data.name_windows(48), 16, seed)
+    loader, val = data.loaders(split, batch_size, seed)
     return Problem(model, optimizer, next_character, loader, val)
+
+
+def character_names(seed: int) -> Problem:
+    """Names of Unicode characters by a language model that knows Python source."""
+    return _knowing_source(data.name_windows(48), 16, seed)
 
 
 @lru_cache
@@ -136,11 +141,7 @@ def _few_descriptions() -> data.Split:
 
 def few_descriptions(seed: int) -> Problem:
     """One page of English by a language model that knows Python source."""
-    model = CharacterTransformer(48, 2, 48)
-    model.load_state_dict(_trained_on_source())
-    optimizer = torch.optim.AdamW(model.parameters())
-    loader, val = data.loaders(_few_descriptions(), 4, seed)
-    return Problem(model, optimizer, next_character, loader, val)
+    return _knowing_source(_few_descriptions(), 4, seed)
 
 
 @lru_cache
