@@ -19,6 +19,7 @@ from lrfinder._recommend.trial import VAL_BATCHES, VAL_EVERY
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._snapshot.storage import Where
+from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.checks import (
     answer_keywords,
     check_alone,
@@ -364,7 +365,9 @@ class LRFinder:
                 budget=budget - len(result),
                 lr_range=(float(grid.lr[0]), float(grid.lr[-1])),
                 total_steps=total_steps,
+                epoch_steps=count_batches(train_loader) / accumulation_steps,
                 law=length_law(self.optimizer),
+                validated=validation is not None,
             )
         return self._answer
 

@@ -49,6 +49,8 @@ _PEAK = 3.0
 _CYCLE = 1 / 4
 # The interval holds the rates that lose less than this share of the best trial's fall.
 _INTERVAL_LOSS = 0.05
+# From the second pass on, a batch may be learned by heart.
+_FEW_PASSES = 2
 # The trials have left the descent of the sweep beyond this factor.
 _FAR = 10.0
 
@@ -207,7 +209,9 @@ def recommend(
     budget: int,
     lr_range: tuple[float, float],
     total_steps: int | None,
+    epoch_steps: float,
     law: LengthLaw,
+    validated: bool,
 ) -> Recommendation:
     """Try rates around the descent of a sweep and return the one to train with.
 
@@ -222,7 +226,9 @@ def recommend(
         budget: optimizer steps for all probes and trials together.
         lr_range: lowest and highest rate that may be tried.
         total_steps: planned optimizer steps of the training; None for four times a trial.
+        epoch_steps: optimizer steps of one pass through the data; 0 if they are not known.
         law: how the best rate falls with the number of steps.
+        validated: whether `train` gives a validation loss.
 
     Raises:
         NoSuggestionError: if no trial gets below the loss that it began with by more than noise.
@@ -238,10 +244,11 @@ def recommend(
         budget=budget,
         lr_range=lr_range,
         law=law,
+        validated=validated,
         total_steps=total_steps,
     )
     search.run(min(max(_first_rate(descent, lr_range), lr_range[0]), lr_range[1]))
-    _check_progress(search)
+    _check_progress(search, total_steps)
     best_lr = search.best_lr
     scale, peak_scale = (
         length_scale(search.trial_steps, total_steps, exponent)
@@ -250,7 +257,9 @@ def recommend(
     lr = best_lr * scale
     max_lr = max(lr, best_lr * peak_scale * _PEAK)
     low, high = interval(search.trials, best_lr, _start(search))
-    findings = tuple(_findings(search, best_lr, descent))  # of the sweep: `result.diagnose()`
+    findings = tuple(
+        _findings(search, best_lr, descent, epoch_steps)
+    )  # of the sweep: `result.diagnose()`
     return Recommendation(
         lr=lr,
         method="recommend",
@@ -302,7 +311,7 @@ def _first_rate(descent: Descent, lr_range: tuple[float, float]) -> float:
     return float(descent.lr[np.flatnonzero(on_level)[-1]]) / _BELOW_THE_EDGE
 
 
-def _check_progress(search: Search) -> None:
+def _check_progress(search: Search, total_steps: int | None) -> None:
     lowest = search.best_in_training
     if search.has_progressed(lowest):
         if math.isfinite(search.best.loss):
@@ -312,15 +321,19 @@ def _check_progress(search: Search) -> None:
             "the batches of val_loader"
         )
     rates = [trial.lr for trial in (*search.probes, *search.trials)]
+    is_short = total_steps is not None and search.trial_steps >= total_steps
+    remedy = f"train for more than {total_steps} steps" if is_short else "raise budget"
     raise NoSuggestionError(
         f"no learning rate lowers the loss by more than its noise: {len(rates)} trials from "
         f"lr={min(rates):.1e} to {max(rates):.1e} began at {search.start:.4g}, with a noise of "
-        f"{search.noise:.2g}, and ended at {lowest.training_loss:.4g} at best; raise budget, use "
-        "larger batches, or check that the model can learn the task"
+        f"{search.noise:.2g}, and ended at {lowest.training_loss:.4g} at best; {remedy}, "
+        "use larger batches, or check that the model can learn the task"
     )
 
 
-def _findings(search: Search, best_lr: float, descent: Descent) -> Iterator[Finding]:
+def _findings(
+    search: Search, best_lr: float, descent: Descent, epoch_steps: float
+) -> Iterator[Finding]:
     best = search.best
     if search.is_on_plateau:
         yield Finding(
@@ -336,6 +349,13 @@ def _findings(search: Search, best_lr: float, descent: Descent) -> Iterator[Find
             f"At lr={best.lr:.1e} it is lowest after about {steps} of {search.trial_steps} steps: "
             "train for fewer steps, or keep the best checkpoint.",
             doubtful=True,
+        )
+    if not best.val_losses and 0 < _FEW_PASSES * epoch_steps <= search.trial_steps:
+        yield Finding(
+            Diagnosis.REPEATED_DATA,
+            f"{search.trial_steps} steps are {search.trial_steps / epoch_steps:.1f} passes: pass "
+            "val_loader, which shows overfitting.",
+            doubtful=False,
         )
     lower = [trial for trial in search.trials if trial.lr < best.lr]
     higher = [trial for trial in search.trials if trial.lr > best.lr]

@@ -43,8 +43,9 @@ _PROBE_SHARE = 0.4
 _PROGRESS = 3.0
 # Trials lie a factor of 2 apart: under 0.3 decades, which a parabola through three bridges.
 FACTOR = 2.0
-# Trials that the rest of the budget pays in full; the others are ended early.
-_TRIALS = 2.6
+# Trials that the rest of the budget pays in full; the others are ended early. With validation only
+# whole ones can win, and the best trial with a neighbour on each side makes three.
+_TRIALS, _VALIDATED_TRIALS = 2.6, 3.0
 # A last trial that the budget cuts short is still worth making at this share of its length.
 _SHORTEST = 0.6
 
@@ -68,6 +69,7 @@ class Search:
         budget: optimizer steps for all probes and trials, > 0.
         lr_range: lowest and highest rate that may be tried.
         law: how the best rate falls with the number of steps.
+        validated: whether `train` gives a validation loss.
         total_steps: optimizer steps of the planned training, which no trial exceeds; None if they
             are not known.
     """
@@ -80,6 +82,7 @@ class Search:
         budget: int,
         lr_range: tuple[float, float],
         law: LengthLaw,
+        validated: bool = False,
         total_steps: int | None = None,
     ) -> None:
         self.probes: list[Trial] = []
@@ -96,6 +99,7 @@ class Search:
         self._longest = max(total_steps or budget, 2 * self._probe_steps)
         self._range = lr_range
         self._law = law
+        self._whole_trials = _VALIDATED_TRIALS if validated else _TRIALS
 
     @property
     def best(self) -> Trial:
@@ -118,7 +122,7 @@ class Search:
         for budget in self._levels:
             self._budget, exponent = budget, self.exponent
             self.probes, self.trials = self.probes + self.trials, []
-            self.trial_steps = min(self._longest, max(3, int(self._left() / _TRIALS)))
+            self.trial_steps = min(self._longest, max(3, int(self._left() / self._whole_trials)))
             # The best rate of the trials before is that of a shorter training.
             self._climb(self._within(lr * (self.trial_steps / steps) ** -exponent))
             steps, lr = self.trial_steps, self.best_lr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import length_hint
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -61,6 +62,14 @@ def take(loader: Iterable[Any], count: int) -> list[Any]:
     if not batches:
         raise _empty()
     return batches
+
+
+def count_batches(loader: Iterable[Any]) -> int:
+    """Return how many batches a loader says that it has; 0 if it does not say."""
+    try:
+        return length_hint(loader)
+    except Exception:  # a length that no one asks for in training may raise anything
+        return 0
 
 
 def _empty() -> InvalidInputError:

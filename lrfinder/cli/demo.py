@@ -63,7 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
         task = _build(arguments)
         settings = step_settings(task.model, arguments)
         finder = LRFinder(task.model, task.optimizer, task.criterion, **settings)
-        search(finder, task.train_loader, None, arguments)
+        # A quick look reads the training loss; trials are compared by the validation loss.
+        val_loader = None if arguments.sweep_only else task.val_loader
+        search(finder, task.train_loader, val_loader, arguments)
     finally:
         torch.set_num_threads(threads)
 

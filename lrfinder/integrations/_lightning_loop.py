@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -96,7 +97,21 @@ def open_finder(
         finder = LRFinder(
             module, swept, update_step=update_step, training_step=validate, preserve=preserve
         )
-        yield finder, Updates(combined, functools.partial(_portions, trainer))
+        yield (
+            finder,
+            Updates(combined, functools.partial(_portions, trainer), _epoch_steps(trainer)),
+        )
+
+
+def planned_steps(trainer: Trainer) -> int | None:
+    """Return the optimizer steps of the whole training; None if it has no end."""
+    steps = trainer.estimated_stepping_batches
+    return int(steps) if 0 < steps < math.inf else None
+
+
+def _epoch_steps(trainer: Trainer) -> int:
+    batches = trainer.num_training_batches
+    return 0 if math.isinf(batches) else math.ceil(batches / trainer.accumulate_grad_batches)
 
 
 class _MicroBatch(NamedTuple):

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.batch import total_size
-from lrfinder._sweep.batches import _own_workers
+from lrfinder._sweep.batches import _own_workers, count_batches
 from lrfinder._sweep.param_groups import learning_rates, set_learning_rates
 
 # More micro-batches than any training accumulates, and than any gradient scaler skips in a row.
@@ -53,14 +53,22 @@ class Updates:
         loader: iterated again whenever it ends.
         portions: from the loader to the batches of one epoch, as many at a time as one step takes;
             None for one at a time.
+        count: portions of one epoch; None for as many as the loader has batches.
     """
 
     def __init__(
-        self, loader: Any, portions: Callable[[Any], Iterable[list[Any]]] | None = None
+        self,
+        loader: Any,
+        portions: Callable[[Any], Iterable[list[Any]]] | None = None,
+        count: int | None = None,
     ) -> None:
         # The snapshot looks for the wrapped loader under this name, which is Accelerate's.
         self.base_dataloader = loader
         self._portions = portions or _one_by_one
+        self._count = count
+
+    def __length_hint__(self) -> int:
+        return count_batches(self.base_dataloader) if self._count is None else self._count
 
     def __iter__(self) -> Iterator[Update]:
         portions = endless(lambda: self._portions(self.base_dataloader))

@@ -27,6 +27,7 @@ from lrfinder.integrations._lightning_loop import (
     open_finder,
     parsing,
     participants,
+    planned_steps,
     silent,
 )
 from lrfinder.integrations._updates import Updates
@@ -99,7 +100,7 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         check_validation(pl_module, self._options.get("val_loader"))
         with open_finder(trainer, pl_module, self._optimizer, self._monitor) as (finder, loader):
             try:
-                self._result = self._run(finder, loader)
+                self._result = self._run(trainer, finder, loader)
                 lr = self._lr(self._result) if self._set_lr else None
             except NoSuggestionError as error:
                 warn(f"the learning rate was not changed, because none was found: {error}")
@@ -108,8 +109,8 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
             parsing.lightning_setattr(pl_module, _name_of_lr(pl_module, self._attr_name), lr)
             trainer.strategy.setup_optimizers(trainer)
 
-    def _run(self, finder: LRFinder, loader: Updates) -> Any:
-        return finder.range_test(loader, **self._options)
+    def _run(self, trainer: Trainer, finder: LRFinder, loader: Updates) -> Any:
+        return _range_test(trainer, finder, loader, **self._options)
 
     def _lr(self, result: Any) -> float:
         lr: float = result.suggest().lr
@@ -121,14 +122,14 @@ class Recommend(RangeTest):
 
     Args:
         **options: those of `RangeTest`, with those of `LRFinder.recommend` in place of those of
-            `range_test`.
+            `range_test`; `total_steps` is that of the trainer, if it has an end.
 
     Attributes:
         result: the `Recommendation`; reading it raises `NoResultError` if there is none.
     """
 
-    def _run(self, finder: LRFinder, loader: Updates) -> Any:
-        return finder.recommend(loader, **self._options)
+    def _run(self, trainer: Trainer, finder: LRFinder, loader: Updates) -> Any:
+        return _recommend(trainer, finder, loader, **self._options)
 
     def _lr(self, result: Any) -> float:
         return float(result)
@@ -167,7 +168,7 @@ def range_test(
     check_validation(module, options.get("val_loader"))
     name = _name_of_lr(module, attr_name) if set_lr else ""
     result: RangeTestResult = _run_alone(
-        trainer, LRFinder.range_test, module, train_dataloaders, datamodule, options
+        trainer, _range_test, module, train_dataloaders, datamodule, options
     )
     if set_lr:
         try:
@@ -198,7 +199,8 @@ def recommend(
         set_lr: write the confirmed rate to the module's learning rate.
         attr_name: as for `RangeTest`.
         **options: `optimizer` and `monitor` as for `RangeTest`, and those of `LRFinder.recommend`;
-            the batches of a `val_loader` go to the module's `validation_step`.
+            `total_steps` is that of the trainer, if it has an end, and the batches of a
+            `val_loader` go to the module's `validation_step`.
 
     Raises:
         InvalidInputError: as for `range_test`.
@@ -207,11 +209,22 @@ def recommend(
     check_validation(module, options.get("val_loader"))
     name = _name_of_lr(module, attr_name) if set_lr else ""
     found: Recommendation = _run_alone(
-        trainer, LRFinder.recommend, module, train_dataloaders, datamodule, options
+        trainer, _recommend, module, train_dataloaders, datamodule, options
     )
     if set_lr:
         parsing.lightning_setattr(module, name, found.lr)
     return found
+
+
+def _range_test(_: Trainer, finder: LRFinder, loader: Updates, **options: Any) -> RangeTestResult:
+    return finder.range_test(loader, **options)
+
+
+def _recommend(
+    trainer: Trainer, finder: LRFinder, loader: Updates, **options: Any
+) -> Recommendation:
+    options.setdefault("total_steps", planned_steps(trainer))
+    return finder.recommend(loader, **options)
 
 
 def _run_alone(
@@ -222,7 +235,7 @@ def _run_alone(
     datamodule: LightningDataModule | None,
     options: dict[str, Any],
 ) -> Any:
-    """Call a method of `LRFinder` at the start of a training that ends before its first batch."""
+    """Do some work at the start of a training that ends before its first batch."""
     index, monitor = options.pop("optimizer", 0), options.pop("monitor", None)
     results = []
 
@@ -232,7 +245,7 @@ def _run_alone(
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             trainer.callbacks.remove(self)
             with open_finder(trainer, pl_module, index, monitor) as (finder, loader):
-                results.append(work(finder, loader, **options))
+                results.append(work(trainer, finder, loader, **options))
             trainer.should_stop = True
             trainer.callbacks = []
 
@@ -270,7 +283,8 @@ def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
         limit_train_batches=trainer.limit_train_batches,
         overfit_batches=trainer.overfit_batches,
         callbacks=callbacks,
-        max_epochs=1,
+        max_epochs=trainer.max_epochs,
+        max_steps=trainer.max_steps,
         limit_val_batches=0,
         logger=silent(trainer),
         enable_checkpointing=False,

@@ -19,6 +19,7 @@ from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.param_groups import learning_rates
 
 try:
@@ -73,13 +74,14 @@ def recommend(
         X: inputs, as for `fit`.
         y: targets, as for `fit`.
         set_lr: set the net's `lr` to the confirmed rate.
-        **options: as for `LRFinder.recommend`; the batches of a `val_loader` go to the net's
-            `validation_step`.
+        **options: as for `LRFinder.recommend`; `total_steps` is that of the net's `max_epochs`, and
+            the batches of a `val_loader` go to the net's `validation_step`.
 
     Raises:
         NoSuggestionError: if no rate trains.
     """
     with _finder(net, X, y) as (finder, loader):
+        options.setdefault("total_steps", net.max_epochs * count_batches(loader) or None)
         found = finder.recommend(loader, **options)
     if set_lr:
         _set_lr(net, finder.optimizer, found.lr)

@@ -8,6 +8,7 @@ trainer.train()
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.param_groups import learning_rates
 from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
@@ -62,18 +64,28 @@ def recommend(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Reco
     Args:
         trainer: as for `range_test`.
         set_lr: as for `range_test`, with the confirmed rate.
-        **options: as for `LRFinder.recommend`; as `val_loader`, pass
-            `trainer.get_eval_dataloader()`.
+        **options: as for `LRFinder.recommend`; `total_steps` is that of the trainer's arguments,
+            and as `val_loader`, pass `trainer.get_eval_dataloader()`.
 
     Raises:
         InvalidInputError: as for `range_test`.
         NoSuggestionError: if no rate trains.
     """
     with _finder(trainer) as (finder, loader, accumulation):
+        options.setdefault("total_steps", _planned_steps(trainer, loader))
         found = finder.recommend(loader, **(accumulation | options))
     if set_lr:
         _set_lr(trainer, finder.optimizer, found)
     return found
+
+
+def _planned_steps(trainer: Trainer, loader: _MicroBatches) -> int | None:
+    """Return the optimizer steps of the training that the arguments ask for, if that is known."""
+    args = trainer.args
+    if args.max_steps > 0:
+        return int(args.max_steps)
+    steps = math.ceil(count_batches(loader) / args.gradient_accumulation_steps)
+    return math.ceil(args.num_train_epochs * steps) or None
 
 
 def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None:
@@ -129,6 +141,9 @@ class _MicroBatches:
         self._trainer = trainer
         # The snapshot looks for the wrapped loader under this name, which is Accelerate's.
         self.base_dataloader = loader
+
+    def __length_hint__(self) -> int:
+        return count_batches(self.base_dataloader)
 
     def __iter__(self) -> Iterator[_MicroBatch]:
         args, batches = self._trainer.args, endless(lambda: self.base_dataloader)

@@ -42,6 +42,7 @@ class Diagnosis(str, Enum):
     BEST_TRIAL_AT_THE_EDGE = "best trial at the edge"
     TRIALS_ALIKE = "trials within their noise"
     PLATEAU = "plateau"
+    REPEATED_DATA = "repeated data"
     OVERFITTING = "overfitting"
     SWEEP_AND_TRIALS_DISAGREE = "sweep and trials disagree"
 
@@ -63,6 +64,7 @@ _SENTENCES = {
     Diagnosis.BEST_TRIAL_AT_THE_EDGE: "The best trial has no worse one on each side.",
     Diagnosis.TRIALS_ALIKE: "The trials beside the best one differ from it by less than noise.",
     Diagnosis.PLATEAU: "No trial got further below the start than batches differ.",
+    Diagnosis.REPEATED_DATA: "A trial goes through the training data several times.",
     Diagnosis.OVERFITTING: "In the best trial, the validation loss rises again.",
     Diagnosis.SWEEP_AND_TRIALS_DISAGREE: "The trials lead far away from the descent of the sweep.",
 }

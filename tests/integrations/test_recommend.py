@@ -88,24 +88,24 @@ def test_ignite():
     assert_same_rate(compared, validated_by_the_core())
 
 
+def skorch_net():
+    return pytest.importorskip("skorch").NeuralNetRegressor(
+        network,
+        optimizer=torch.optim.SGD,
+        optimizer__momentum=0.9,
+        lr=0.01,
+        batch_size=8,
+        max_epochs=2,
+        verbose=0,
+        train_split=None,
+    )
+
+
 def test_skorch():
-    skorch = pytest.importorskip("skorch")
+    plain, probed, compared, untrained = (skorch_net() for _ in range(4))
     from lrfinder.integrations.skorch import recommend
 
-    def net(lr=0.01):
-        return skorch.NeuralNetRegressor(
-            network,
-            optimizer=torch.optim.SGD,
-            optimizer__momentum=0.9,
-            lr=lr,
-            batch_size=8,
-            max_epochs=2,
-            verbose=0,
-            train_split=None,
-        )
-
     inputs, targets = (tensor.numpy() for tensor in data().tensors)
-    plain, probed = net(), net()
     ours = recommend(probed, inputs, targets, **OPTIONS)
     assert_same_rate(ours, by_the_core(network()))
     weights = [
@@ -113,17 +113,15 @@ def test_skorch():
     ]
     assert_same(*weights)
     assert_same_rate(
-        recommend(net(), inputs, targets, val_loader=val_loader(), **OPTIONS),
+        recommend(compared, inputs, targets, val_loader=val_loader(), **OPTIONS),
         validated_by_the_core(),
     )
-    untrained = net()
     recommend(untrained, inputs, targets, set_lr=True, **OPTIONS)
     assert untrained.lr != 0.01
 
 
-def test_hugging_face(tmp_path):
+def hugging_face_trainer(folder, **arguments):
     transformers = pytest.importorskip("transformers")
-    from lrfinder.integrations.transformers import recommend
 
     class Net(nn.Module):
         def __init__(self):
@@ -133,28 +131,31 @@ def test_hugging_face(tmp_path):
         def forward(self, inputs, labels):
             return {"loss": nn.functional.mse_loss(self.net(inputs), labels)}
 
-    def trainer():
-        rows = [{"inputs": inputs, "labels": labels} for inputs, labels in data()]
-        net = Net()
-        return transformers.Trainer(
-            model=net,
-            args=transformers.TrainingArguments(
-                tmp_path / "out",
-                train_sampling_strategy="sequential",
-                use_cpu=True,
-                max_steps=6,
-                learning_rate=0.01,
-                max_grad_norm=0.0,
-                report_to=[],
-                disable_tqdm=True,
-                save_strategy="no",
-            ),
-            train_dataset=rows,
-            eval_dataset=[{"inputs": x, "labels": y} for x, y in data(seed=2)],
-            optimizer_cls_and_kwargs=(torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),
-        )
+    return transformers.Trainer(
+        model=Net(),
+        args=transformers.TrainingArguments(
+            folder / "out",
+            train_sampling_strategy="sequential",
+            use_cpu=True,
+            learning_rate=0.01,
+            max_grad_norm=0.0,
+            report_to=[],
+            disable_tqdm=True,
+            save_strategy="no",
+            **arguments,
+        ),
+        train_dataset=[{"inputs": inputs, "labels": labels} for inputs, labels in data()],
+        eval_dataset=[{"inputs": inputs, "labels": labels} for inputs, labels in data(seed=2)],
+        optimizer_cls_and_kwargs=(torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),
+    )
 
-    plain, probed = trainer(), trainer()
+
+def test_hugging_face(tmp_path):
+    plain, probed, other, confirmed = (
+        hugging_face_trainer(tmp_path, max_steps=6) for _ in range(4)
+    )
+    from lrfinder.integrations.transformers import recommend
+
     ours = recommend(probed, **OPTIONS)
     assert_same_rate(ours, by_the_core(network()))
     weights = []
@@ -162,14 +163,43 @@ def test_hugging_face(tmp_path):
         one.train()
         weights.append(list(one.model.state_dict().values()))
     assert_same(*weights)
-    other = trainer()
     assert_same_rate(
         recommend(other, val_loader=other.get_eval_dataloader(), **OPTIONS),
         validated_by_the_core(),
     )
-    confirmed = trainer()
     found = recommend(confirmed, set_lr=True, **OPTIONS)
     assert confirmed.args.learning_rate == pytest.approx(found.lr)
+
+
+def count_steps(optimizer):
+    """Return a list that grows with every step of an optimizer."""
+    steps = []
+    optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    return steps
+
+
+def test_skorch_says_itself_how_long_it_will_train():
+    """The oracle is the training: the steps that its optimizer takes."""
+    net, (inputs, targets) = skorch_net(), (tensor.numpy() for tensor in data().tensors)
+    from lrfinder.integrations.skorch import recommend
+
+    planned = recommend(net, inputs, targets, budget=120, progress=False)
+    net.initialize()
+    steps = count_steps(net.optimizer_)
+    net.partial_fit(inputs, targets)
+    assert planned.total_steps == len(steps) == 16
+    told = recommend(skorch_net(), inputs, targets, budget=120, total_steps=70, progress=False)
+    assert told.total_steps == 70
+
+
+@pytest.mark.parametrize("arguments", [{"max_steps": 6}, {"num_train_epochs": 2.5}])
+def test_hugging_face_says_itself_how_long_it_will_train(tmp_path, arguments):
+    trainer = hugging_face_trainer(tmp_path, gradient_accumulation_steps=3, **arguments)
+    from lrfinder.integrations.transformers import recommend
+
+    planned = recommend(trainer, budget=120, progress=False)
+    trainer.train()
+    assert planned.total_steps == trainer.state.global_step
 
 
 class Lightning:
@@ -195,10 +225,10 @@ class Lightning:
         self.module = Module()
         self.package = package
 
-    def trainer(self, *callbacks):
+    def trainer(self, *callbacks, **settings):
         return self.package.Trainer(
             accelerator="cpu",
-            max_epochs=2,
+            **({"max_epochs": 2} | settings),
             logger=False,
             callbacks=list(callbacks),
             enable_checkpointing=False,
@@ -238,6 +268,30 @@ def test_lightning(form):
     assert_same_rate(ours, by_the_core(network()))
     assert confirmed.module.lr == pytest.approx(ours.lr)
     assert_same_rate(compared, validated_by_the_core())
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_epochs": 2, "accumulate_grad_batches": 3}, {"max_steps": 5}]
+)
+def test_lightning_says_itself_how_long_it_will_train(settings):
+    function, callback = Lightning(), Lightning()
+    from lrfinder.integrations.lightning import Recommend, recommend
+
+    trainer = function.trainer(**settings)
+    planned = recommend(trainer, function.module, loader(), budget=120, progress=False)
+    within = Recommend(budget=120, progress=False)
+    callback.trained(callback.trainer(within, **settings))
+    function.trained(trainer)
+    assert planned.total_steps == within.result.total_steps == trainer.global_step
+
+
+def test_lightning_without_an_end_is_taken_for_four_times_a_trial():
+    endless = Lightning()
+    from lrfinder.integrations.lightning import recommend
+
+    trainer = endless.trainer(max_epochs=-1)
+    found = recommend(trainer, endless.module, loader(), budget=120, progress=False)
+    assert found.total_steps is None
 
 
 def test_lightning_where_no_rate_trains(monkeypatch):

@@ -198,8 +198,6 @@ def scope_of(page):
         scope |= {"torch": torch, "critic": nn.Linear(3, 1), "generator": nn.Linear(16, 3)}
         for name in ("critic", "generator"):
             scope[f"{name}_optimizer"] = torch.optim.Adam(scope[name].parameters())
-    if page == "lightning":
-        scope["module"] = lightning_module()
     if page == "hugging_face":
         scope["trainer"] = hugging_face_trainer(pairs.dataset)
     return scope
@@ -248,6 +246,8 @@ def blocks_of(page):
 
 def run_blocks(page, blocks, scope):
     for block in blocks:
+        if page == "lightning":  # what a block has trained has nothing left to learn in the next
+            scope["module"] = lightning_module()
         exec(compile(block, f"{page}.md", "exec"), scope)
     return scope
 

@@ -188,8 +188,11 @@ def test_pure_noise_is_refused(seed):
     def criterion(outputs, targets):
         return outputs.mean() * 0 + torch.randn(())
 
+    finder = LRFinder(model, optimizer, criterion)
     with pytest.raises(NoSuggestionError, match="raise budget, use larger batches"):
-        LRFinder(model, optimizer, criterion).recommend(loader, progress=False)
+        finder.recommend(loader, progress=False)
+    with pytest.raises(NoSuggestionError, match="train for more than 20 steps, use larger"):
+        finder.recommend(loader, total_steps=20, progress=False)
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])

@@ -123,6 +123,38 @@ def test_overfitting_is_reported_and_the_rate_falls_with_the_length_itself():
     assert Diagnosis.OVERFITTING not in [f.diagnosis for f in without.findings]
 
 
+def repeated_data(found):
+    return [f for f in found.findings if f.diagnosis is Diagnosis.REPEATED_DATA]
+
+
+def test_trials_that_go_through_the_data_several_times_ask_for_validation():
+    finder, train, val = few_digits(0.3)
+    found = finder.recommend(train, progress=False)
+    (finding,) = repeated_data(found)
+    passes = max(len(trial.losses) for trial in found.trials) / len(train)
+    assert f"are {passes:.1f} passes: pass val_loader" in str(finding)
+    assert not finding.doubtful
+    accumulated = finder.recommend(train, accumulation_steps=2, progress=False)
+    assert f"are {2 * passes:.1f} passes" in str(repeated_data(accumulated)[0])
+    assert not repeated_data(finder.recommend(train, val, val_batches=8, progress=False))
+
+
+@pytest.mark.parametrize("length", [1000, TypeError, NotImplementedError])
+def test_of_much_data_or_an_unknown_number_of_batches_nothing_is_claimed(length):
+    finder, train, _ = few_digits(0.3)
+
+    class Loader:
+        def __iter__(self):
+            return iter(train)
+
+        def __len__(self):
+            if isinstance(length, int):
+                return length
+            raise length
+
+    assert not repeated_data(finder.recommend(Loader(), progress=False))
+
+
 def course(function, steps=80):
     """Return a trial whose validation loss is a function of the step, on batches that differ."""
     batches = [0.3 * math.sin(batch) for batch in range(8)]
