@@ -34,7 +34,7 @@ def test_the_names_are_those_of_torchs_optimizers(name):
 def test_the_demo_is_what_the_library_recommends_for_its_task(command, tmp_path, name):
     task = demo_task.build("digits", name)
     finder = LRFinder(task.model, task.optimizer, task.criterion)
-    expected = finder.recommend(task.train_loader, total_steps=500, progress=False)
+    expected = finder.recommend(task.train_loader, task.val_loader, total_steps=500, progress=False)
 
     status, out, err = command("demo", "--optimizer", name, "--total-steps", 500)
     saved = saved_sweep(tmp_path / "lr_finder.json")
