@@ -115,7 +115,8 @@ def baselines(session):
     fastai = ["install", "--quiet", "--no-deps", "fastai"]
     session.run(".venv/bin/pip", *fastai)  # without spacy, which it pins
     tests = sorted(str(path) for path in Path("tests").rglob("test_*.py") if needs_baseline(path))
-    session.run(*LIMIT, ".venv/bin/python", "-m", "pytest", "-rs", *tests)
+    pytest = [".venv/bin/python", "-m", "pytest", "-rs", *TWO_WORKERS.split()]
+    session.run(*LIMIT, *pytest, *tests, env={"PYTHONHASHSEED": "0"})
 
 
 def needs_baseline(path):

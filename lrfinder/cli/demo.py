@@ -17,7 +17,7 @@ examples:
   lrfinder demo
   lrfinder demo --optimizer adam --total-steps 5000
   lrfinder demo --dataset cifar10 --output /tmp/cifar10
-  lrfinder demo --sweep-only --step-mode linear --end-lr 0.5
+  lrfinder demo --sweep-only --step-mode linear --end-lr 0.1
 """
 
 
@@ -44,7 +44,9 @@ def add_parser(commands: Any) -> None:
         default="sgd",
         help="sgd uses momentum 0.9, the others PyTorch's defaults (default: sgd)",
     )
-    add_options(parser, end_lr="10; with --step-mode linear 1 for sgd, 0.1 for rmsprop, else 0.01")
+    add_options(
+        parser, end_lr="10; with --step-mode linear 0.2 for sgd, 0.1 for rmsprop, else 0.01"
+    )
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     if arguments.end_lr is None:
         # The steps of a linear sweep lie near its end, which must be near where training fails.
-        linear_end = {"sgd": 1.0, "rmsprop": 0.1}.get(arguments.optimizer, 0.01)
+        linear_end = {"sgd": 0.2, "rmsprop": 0.1}.get(arguments.optimizer, 0.01)
         arguments.end_lr = linear_end if arguments.step_mode == "linear" else 10.0
     check_options(arguments)
     threads = torch.get_num_threads()

@@ -127,14 +127,16 @@ def _network(channels: int) -> nn.Module:
 
 
 def _images(dataset: str, channels: int, *, train: bool) -> Dataset[Any]:
-    from torchvision.transforms import v2  # type: ignore[import-untyped]
+    from torchvision.transforms import (  # type: ignore[import-untyped]
+        Compose,
+        Normalize,
+        ToTensor,
+    )
 
-    augment = [v2.RandomAffine(degrees=10, translate=(0.1, 0.1))] if train else []
-    normalize = v2.Normalize(mean=[0.5] * channels, std=[0.5] * channels)
-    steps = [*augment, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), normalize]
+    transform = Compose([ToTensor(), Normalize(mean=[0.5] * channels, std=[0.5] * channels)])
     if dataset == "digits":
-        return Digits(train=train, transform=v2.Compose(steps))
-    return _download(dataset, train=train, transform=v2.Compose(steps))
+        return Digits(train=train, transform=transform)
+    return _download(dataset, train=train, transform=transform)
 
 
 def _download(dataset: str, **options: Any) -> Dataset[Any]:

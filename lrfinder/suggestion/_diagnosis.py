@@ -110,9 +110,7 @@ def diagnose(descent: Descent) -> tuple[Finding, ...]:
     try:
         descent.check_significant()
     except NoSuggestionError as error:
-        text = str(error)
-        advice = f"{text[:1].upper()}{text[1:]}."
-        return (*stopped, Finding(Diagnosis.NO_DESCENT, advice, doubtful=True))
+        return (*stopped, Finding(Diagnosis.NO_DESCENT, _sentence(str(error)), doubtful=True))
     return (*stopped, *_end_findings(descent), *_fall_findings(descent))
 
 
@@ -123,6 +121,24 @@ def confidence(findings: Sequence[Finding], rates: Sequence[float]) -> Confidenc
         factor = max(rates) / min(rates)
         doubts += (factor > DISAGREEMENT) + (factor > DISAGREEMENT**2)
     return list(Confidence)[min(doubts, 2)]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def to_begin_lower(curve: Curve) -> str:
+    """Return what shows the beginning of a descent that the sweep does not reach down to."""
+    if curve.step_mode == "linear":  # its second rate is the step between two of them
+        return f"lower end_lr to {curve.lr[-1] / 10:.0e} for smaller steps, or sweep exponentially"
+    return f"lower start_lr to {curve.lr[0] / 1000:.0e}, or pass start_lr=None"
+
+
+def to_end_higher(curve: Curve) -> str:
+    """Return what shows the end of a descent that goes on beyond the sweep."""
+    if curve.step_mode == "linear":
+        return f"raise end_lr to {curve.lr[-1] * 10:.0e}"
+    return f"raise end_lr to {curve.lr[-1] * 100:.0e}, or pass end_lr=None"
 
 
 def _stop_findings(curve: Curve) -> Iterator[Finding]:
@@ -142,7 +158,7 @@ def _end_findings(descent: Descent) -> Iterator[Finding]:
     if descent.last_above(0.1) <= max(1, _BEGINNING * last):
         yield Finding(
             Diagnosis.FALLS_FROM_THE_START,
-            f"Lower start_lr to {descent.lr[0] / 100:.0e}, or pass start_lr=None.",
+            _sentence(to_begin_lower(descent.curve)),
             doubtful=True,
         )
     if descent.curve.stop_reason is not StopReason.COMPLETED:
@@ -150,7 +166,7 @@ def _end_findings(descent: Descent) -> Iterator[Finding]:
     if not descent.exploded and descent.minimum >= last - 1:
         yield Finding(
             Diagnosis.MINIMUM_AT_THE_END,
-            f"Raise end_lr to {descent.lr[-1] * 100:.0e}, or pass end_lr=None.",
+            _sentence(to_end_higher(descent.curve)),
             doubtful=True,
         )
     elif not descent.exploded and descent.loss[-1] - descent.bottom < 0.1 * descent.fall:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder.suggestion._curve import Curve
 from lrfinder.suggestion._descent import Descent, Reading, Rule, analyze_descent
-from lrfinder.suggestion._diagnosis import confidence, diagnose
+from lrfinder.suggestion._diagnosis import confidence, diagnose, to_begin_lower, to_end_higher
 from lrfinder.suggestion._suggestion import Suggestion
 from lrfinder.suggestion.midpoint import midpoint
 from lrfinder.suggestion.minimum import minimum
@@ -56,13 +56,13 @@ def _check_inside(lr: float, descent: Descent) -> None:
     first, last = float(descent.lr[0]), float(descent.lr[-1])
     if lr <= first:
         raise NoSuggestionError(
-            f"the descent begins before the first learning rate, {first:.1e}; lower start_lr to "
-            f"{first / 1000:.0e}, or pass start_lr=None"
+            f"the descent begins before the first learning rate, {first:.1e}; "
+            f"{to_begin_lower(descent.curve)}"
         )
     if lr >= last:
         raise NoSuggestionError(
-            f"the descent goes on beyond the last learning rate, {last:.1e}; raise end_lr to "
-            f"{last * 100:.0e}, or pass end_lr=None"
+            f"the descent goes on beyond the last learning rate, {last:.1e}; "
+            f"{to_end_higher(descent.curve)}"
         )
 
 

@@ -50,6 +50,9 @@ def test_a_rate_at_an_end_of_the_sweep_is_refused_with_the_bound_to_move():
     falling_from_the_start = result(np.abs(np.arange(100) - 5.0))
     with pytest.raises(NoSuggestionError, match="lower start_lr"):
         falling_from_the_start.suggest("minimum")
+    halving = result(np.geomspace(3, 0.1, 100), step_mode="linear")
+    with pytest.raises(NoSuggestionError, match=r"lower end_lr to 1e\+00 for smaller steps"):
+        halving.suggest("steepest")
     falling_at_the_end = result(2.3 - np.exp((np.arange(100) - 99) / 3.0))
     with pytest.raises(NoSuggestionError, match="raise end_lr"):
         falling_at_the_end.suggest()
