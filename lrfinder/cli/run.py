@@ -25,9 +25,9 @@ _DESCRIPTION = """\
 Finds a learning rate for your own model and data: one sweep over all rates, then short trainings at
 the rates in question. Prints the rate and writes the sweep to lr_finder.png and lr_finder.json.
 FUNCTION takes no argument and returns model, optimizer, criterion and training loader. If the
-criterion is None, batches are dicts and the model computes the loss. A validation loader may
-follow; its loss is recorded with --sweep-only. For any other training step, let FUNCTION return an
-LRFinder and its training loader.
+criterion is None, batches are dicts and the model computes the loss. For any other training step,
+let it return an LRFinder and its training loader. A validation loader may follow: then rates are
+compared by the validation loss.
 """
 _EXAMPLES = """\
 examples:
