@@ -293,7 +293,7 @@ class LRFinder:
                 None for the training loss.
             budget: optimizer steps for the sweep and the trials together, >= 120. A larger one
                 makes the trials longer, until they are as long as the training.
-            total_steps: optimizer steps of the planned training, > 0; a longer training needs a
+            total_steps: optimizer steps of the planned training, > 0; a longer run needs a
                 lower rate. None for four times the length of a trial.
             start_lr: lowest rate that is tried, as for `range_test`; None for 1e-7.
             end_lr: highest rate that is tried, as for `range_test`; None for 1e3.

@@ -51,8 +51,8 @@ def draw_trials(
         height = bottom - 0.6 * margin
         arrow = {"arrowstyle": "->", "color": marks.GREEN, "linewidth": 1.5}
         ax.annotate("", (lr, height), (best_lr, height), arrowprops=arrow)
-        middle, text = math.sqrt(lr * best_lr), f"x {lr / best_lr:.2g}: a longer training"
-        ax.annotate(text, (middle, height), (0, 3), textcoords="offset points", ha="center",
+        text = f"x {lr / best_lr:.2g}: a longer run"
+        ax.annotate(text, (lr, height), (4, 3), textcoords="offset points",
                     fontsize="small", color=marks.GREEN)  # fmt: skip
     marks.describe(ax, "learning rate", f"{quantity} at the end")
 

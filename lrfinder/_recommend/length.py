@@ -59,7 +59,7 @@ def length_law(optimizer: Optimizer) -> LengthLaw:
 
 
 def length_scale(trial_steps: int, total_steps: int | None, exponent: float) -> float:
-    """Return what the best rate of a trial is multiplied by for a longer training, in (0, 1].
+    """Return what the best rate of a trial is multiplied by for a longer run, in (0, 1].
 
     Args:
         trial_steps: optimizer steps of a trial, >= 1.

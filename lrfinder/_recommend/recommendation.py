@@ -257,9 +257,8 @@ def recommend(
     lr = best_lr * scale
     max_lr = max(lr, best_lr * peak_scale * _PEAK)
     low, high = interval(search.trials, best_lr, _start(search))
-    findings = tuple(
-        _findings(search, best_lr, descent, epoch_steps)
-    )  # of the sweep: `result.diagnose()`
+    # Those of the sweep are in `result.diagnose()`.
+    findings = tuple(_findings(search, best_lr, descent, epoch_steps))
     return Recommendation(
         lr=lr,
         method="recommend",
@@ -397,5 +396,5 @@ def _why(search: Search, total_steps: int | None, scale: float) -> str:
     found = f"{trials} the one at lr={best.lr:.1e} ended lowest, at a {kind} of {best.loss:.4g}"
     if scale == 1:
         return found
-    length = f"{total_steps} steps" if total_steps is not None else "a longer training"
-    return f"{found}; for {length} that rate is taken times {scale:.2g}"
+    length = f"{total_steps} steps" if total_steps is not None else "a longer run"
+    return f"{found}; for {length} that rate is multiplied by {scale:.2g}"

@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser, end_lr: str = "10") -> None:
         "--total-steps",
         _count,
         "N",
-        "optimizer steps you will train for; a longer training needs a lower rate (default: four "
+        "optimizer steps you will train for; a longer run needs a lower rate (default: four "
         "times the steps of a trial)",
     )
     _add(search, "--start-lr", _rate, "RATE", "first learning rate (default: 1e-7)", 1e-7)

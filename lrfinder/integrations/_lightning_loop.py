@@ -97,10 +97,8 @@ def open_finder(
         finder = LRFinder(
             module, swept, update_step=update_step, training_step=validate, preserve=preserve
         )
-        yield (
-            finder,
-            Updates(combined, functools.partial(_portions, trainer), _epoch_steps(trainer)),
-        )
+        portions = functools.partial(_portions, trainer)
+        yield finder, Updates(combined, portions, _epoch_steps(trainer))
 
 
 def planned_steps(trainer: Trainer) -> int | None:

@@ -15,7 +15,7 @@ from lrfinder.suggestion._smoothing import gaussian_smooth, median_filter
 
 # The peak of a cycle as a share of the rate with the lowest loss. A sweep only passes there: its
 # loss falls on for some steps after the rate has become too high to stay at, and a cycle as a share
-# of a longer training stays longer. Too high costs far more than too low, so the share is a half.
+# of a longer run stays longer. Too high costs far more than too low, so the share is a half.
 # Measured on the tasks of the benchmark, mean excess with 1 and 1/2: 0.24 and 0.25 at their own
 # length, 1.10 and 0.35 at four times as many steps.
 _PEAK = 0.5
