@@ -1,6 +1,7 @@
 """Trials that are compared by their validation loss."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -48,6 +49,19 @@ def bits(finder):
     return copy.deepcopy(state)
 
 
+def losses_of_a_bare_loop(finder, loader, lr, steps):
+    finder.optimizer.param_groups[0]["lr"] = lr
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+    losses = []
+    for inputs, targets in itertools.islice(batches, steps):
+        finder.optimizer.zero_grad()
+        loss = finder.criterion(finder.model(inputs), targets)
+        loss.backward()
+        finder.optimizer.step()
+        losses.append(loss.item())
+    return tuple(losses)
+
+
 def seen_by(model, *, training):
     """Return a list that fills with the inputs that the model is called with in a mode."""
     seen = []
@@ -76,7 +90,8 @@ def search_with(val_loss, budget):
 
     untrained = [2 + 0.01 * (-1) ** step for step in range(50)]
     law = LengthLaw(0.4, 0.2)
-    return Search(train, untrained, budget=budget, lr_range=(1e-7, 10), law=law), train
+    search = Search(train, untrained, budget=budget, lr_range=(1e-7, 10), law=law, validated=True)
+    return search, train
 
 
 def test_the_search_goes_to_the_rate_with_the_lowest_validation_loss():
@@ -233,18 +248,17 @@ def test_the_training_of_a_trial_is_the_same_with_and_without_validation():
     """With batch norm and dropout, to the last bit; and nothing is left behind."""
     finder, train, val = few_digits()
     before = bits(finder)
-    # No trial is longer than the training, so those with and without validation are as long.
-    plain = finder.recommend(train, total_steps=30, progress=False)
-    beside = finder.recommend(train, val, total_steps=30, progress=False)
+    plain = finder.recommend(train, progress=False)
+    beside = finder.recommend(train, val, progress=False)
     assert repr(bits(finder)) == repr(before)
     assert beside.result.loss == plain.result.loss
     assert beside.result.val_loss == plain.result.val_loss  # none: `suggest` reads the training
     assert [probe.losses for probe in beside.probes] == [probe.losses for probe in plain.probes]
-    first, again = plain.trials[0], beside.trials[0]
-    assert (first.lr, first.losses) == (again.lr, again.losses)
     assert not any(trial.val_losses for trial in (*plain.trials, *plain.probes, *beside.probes))
     assert all(trial.val_losses for trial in beside.trials)
     assert beside.steps <= 300
+    first = beside.trials[0]
+    assert losses_of_a_bare_loop(finder, train, first.lr, len(first.losses)) == first.losses
 
 
 @pytest.mark.parametrize(("val_batches", "sizes"), [(None, {25}), (2, {250})])
