@@ -358,7 +358,7 @@ class LRFinder:
                     val_losses=[sign * loss for loss in record.val_losses],
                 )
 
-            self._result = result
+            self._result, self._answer = result, None
             self._answer = recommend(
                 result,
                 train,
@@ -497,7 +497,7 @@ class LRFinder:
         cached_batches: int | None = None,
         on_step: OnStep | None = None,
     ) -> SweepRunner:
-        """Return a runner of sweeps from the captured state, which is restored at the end."""
+        """Warn of state that is not captured; return a runner of sweeps from the captured one."""
         snapshot.warn_of_uncaptured(
             criterion=self.criterion,
             training_step=self._training_step,

@@ -49,6 +49,8 @@ _PEAK = 3.0
 _CYCLE = 1 / 4
 # The interval holds the rates that lose less than this share of the best trial's fall.
 _INTERVAL_LOSS = 0.05
+# The noise of the loss before training is told by at least two batches.
+_FEWEST_LOSSES = 2
 # From the second pass on, a batch may be learned by heart.
 _FEW_PASSES = 2
 # The trials have left the descent of the sweep beyond this factor.
@@ -231,13 +233,20 @@ def recommend(
         validated: whether `train` gives a validation loss.
 
     Raises:
-        NoSuggestionError: if no trial gets below the loss that it began with by more than noise.
+        NoSuggestionError: if no trial gets below the loss that it began with by more than noise,
+            or the sweep has no two finite losses.
 
     References:
         `length_law` for the law of the length.
     """
     descent = analyze_descent(result.curve("loss"))
-    losses = descent.curve.loss.tolist()
+    # Only the last loss can be infinite or NaN: the sweep ends there.
+    losses = [loss for loss in descent.curve.loss.tolist() if math.isfinite(loss)]
+    if len(losses) < _FEWEST_LOSSES:
+        raise NoSuggestionError(
+            f"the sweep recorded {len(losses)} finite losses, too few to compare trials with; "
+            "lower start_lr, or check that the first loss is finite"
+        )
     search = Search(
         train,
         losses,

@@ -302,7 +302,7 @@ class Search:
         losses = record.losses
         if not math.isfinite(losses[-1]):
             return math.inf
-        if len(losses) == self.trial_steps or best is None:
+        if len(losses) == self.trial_steps or best is None or not math.isfinite(best.loss):
             return tail_mean(record.val_losses or losses)
         return best.loss + (tail_mean(losses) - tail_mean(best.losses[: len(losses)]))
 

@@ -195,6 +195,32 @@ def test_pure_noise_is_refused(seed):
         finder.recommend(loader, total_steps=20, progress=False)
 
 
+def test_after_a_refusal_the_picture_marks_no_answer_of_an_earlier_sweep():
+    model, optimizer, criterion, loader = digits()
+    finder = LRFinder(model, optimizer, criterion)
+    finder.range_test(loader, progress=False)
+    finder.suggest()
+    with pytest.raises(NoSuggestionError):
+        finder.recommend(loader, start_lr=1e-12, end_lr=1e-11, budget=120, progress=False)
+    labels = finder.plot().get_legend_handles_labels()[1]
+    assert not [label for label in labels if "suggestion" in label]
+
+
+def test_a_loss_that_is_not_finite_from_the_first_steps_on_is_refused_with_what_to_check():
+    model, optimizer, _, loader = digits()
+    finder = LRFinder(model, optimizer, lambda outputs, _: outputs.mean() * math.nan)
+    with pytest.raises(NoSuggestionError, match=r"0 finite losses.*check that the first"):
+        finder.recommend(loader, progress=False)
+
+
+def test_a_sweep_that_fails_in_its_first_steps_is_no_obstacle_to_a_plain_refusal():
+    model, optimizer, criterion, loader = digits()
+    finder = LRFinder(model, optimizer, criterion)
+    with pytest.raises(NoSuggestionError) as refusal:
+        finder.recommend(loader, start_lr=1e36, end_lr=1e38, progress=False)
+    assert "nan" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
 def test_bounds_around_the_wrong_rates_are_seen_in_the_confidence(factor):
     model, optimizer, criterion, loader = digits()
