@@ -182,7 +182,7 @@ def _fall_findings(descent: Descent) -> Iterator[Finding]:
         times = math.ceil(_FEWEST_STEPS / descent.own_points)
         yield Finding(
             Diagnosis.FEW_STEPS,
-            f"Raise num_iter to {times * descent.curve.num_iter}, or narrow the range.",
+            f"Take {times} times as many steps (num_iter), or narrow the range.",
             doubtful=True,
         )
     share = descent.noise / descent.fall

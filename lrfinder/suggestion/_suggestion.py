@@ -124,7 +124,7 @@ class Suggestion:
             )
         set_learning_rates(optimizer, self.lrs)
         set_initial_learning_rates(optimizer)
-        scheduler = overriding_scheduler(optimizer)
+        scheduler = overriding_scheduler(optimizer) if is_rank_zero() else None
         if scheduler is not None:
             warn(
                 f"a {type(scheduler).__name__} is attached to the optimizer and will set the "
