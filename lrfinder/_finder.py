@@ -351,11 +351,12 @@ class LRFinder:
                     validation=validation if validate else None,
                     val_every=VAL_EVERY,
                 )
-                sign = -1 if self._maximizes else 1
+                if not self._maximizes:
+                    return record
                 return replace(
                     record,
-                    losses=[sign * loss for loss in record.losses],
-                    val_losses=[sign * loss for loss in record.val_losses],
+                    losses=[-loss for loss in record.losses],
+                    val_losses=[-loss for loss in record.val_losses],
                 )
 
             self._result, self._answer = result, None
