@@ -31,6 +31,7 @@ from lrfinder.integrations._lightning_loop import (
     silent,
 )
 from lrfinder.integrations._updates import Updates
+from lrfinder.suggestion import Suggestion
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -95,30 +96,30 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         """Sweep when optimizers and data are ready, before the first batch."""
         if trainer.ckpt_path is not None:
             return
-        if self._set_lr:  # a module without a rate is an error before the sweep
-            _name_of_lr(pl_module, self._attr_name)
+        # A module without a rate is an error before the sweep.
+        name = _name_of_lr(pl_module, self._attr_name) if self._set_lr else ""
         check_validation(pl_module, self._options.get("val_loader"))
         with open_finder(trainer, pl_module, self._optimizer, self._monitor) as (finder, loader):
             try:
                 self._result = self._run(trainer, finder, loader)
-                lr = self._lr(self._result) if self._set_lr else None
+                suggestion = self._suggestion(self._result) if self._set_lr else None
             except NoSuggestionError as error:
-                warn(f"the learning rate was not changed, because none was found: {error}")
-                lr = None
-        if lr is not None:
-            parsing.lightning_setattr(pl_module, _name_of_lr(pl_module, self._attr_name), lr)
+                _warn_unchanged(error)
+                suggestion = None
+        if suggestion is not None:
+            _write_lr(pl_module, name, suggestion)
             trainer.strategy.setup_optimizers(trainer)
 
     def _run(self, trainer: Trainer, finder: LRFinder, loader: Updates) -> Any:
         return _range_test(trainer, finder, loader, **self._options)
 
-    def _lr(self, result: Any) -> float:
-        lr: float = result.suggest().lr
-        return lr
+    def _suggestion(self, result: Any) -> Suggestion:
+        suggestion: Suggestion = result.suggest()
+        return suggestion
 
 
 class Recommend(RangeTest):
-    """Confirms a rate by short trainings at the start of `Trainer.fit`.
+    """Confirms a rate by short runs at the start of `Trainer.fit`.
 
     Args:
         **options: those of `RangeTest`, with those of `LRFinder.recommend` in place of those of
@@ -131,8 +132,9 @@ class Recommend(RangeTest):
     def _run(self, trainer: Trainer, finder: LRFinder, loader: Updates) -> Any:
         return _recommend(trainer, finder, loader, **self._options)
 
-    def _lr(self, result: Any) -> float:
-        return float(result)
+    def _suggestion(self, result: Any) -> Suggestion:
+        recommendation: Recommendation = result
+        return recommendation
 
 
 @answer_keywords(val_dataloaders="pass a single loader as val_loader")
@@ -172,9 +174,9 @@ def range_test(
     )
     if set_lr:
         try:
-            parsing.lightning_setattr(module, name, result.suggest().lr)
+            _write_lr(module, name, result.suggest())
         except NoSuggestionError as error:
-            warn(f"the learning rate was not changed, because none was found: {error}")
+            _warn_unchanged(error)
     return result
 
 
@@ -189,7 +191,7 @@ def recommend(
     attr_name: str = "",
     **options: Any,
 ) -> Recommendation:
-    """Confirm a rate by short trainings, each as `trainer` would train, without changing it.
+    """Confirm a rate by short runs, each as `trainer` would train, without changing it.
 
     Args:
         trainer: as for `range_test`.
@@ -212,7 +214,7 @@ def recommend(
         trainer, _recommend, module, train_dataloaders, datamodule, options
     )
     if set_lr:
-        parsing.lightning_setattr(module, name, found.lr)
+        _write_lr(module, name, found)
     return found
 
 
@@ -310,6 +312,15 @@ def _trainer_of(part: LightningModule | LightningDataModule) -> Trainer | None:
         return part.trainer
     except RuntimeError:  # raised by a module that has none
         return None
+
+
+def _write_lr(module: LightningModule, name: str, suggestion: Suggestion) -> None:
+    suggestion.warn_of_doubt()
+    parsing.lightning_setattr(module, name, suggestion.lr)
+
+
+def _warn_unchanged(reason: NoSuggestionError) -> None:
+    warn(f"the learning rate was not changed, because none was found: {reason}")
 
 
 def _name_of_lr(module: LightningModule, attr_name: str) -> str:

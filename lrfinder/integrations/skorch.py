@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch.optim import Optimizer
-
 from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import count_batches
-from lrfinder._sweep.param_groups import learning_rates
+from lrfinder.suggestion import Suggestion
 
 try:
     from sklearn.base import clone  # type: ignore[import-untyped]
@@ -45,17 +43,18 @@ def range_test(
         net: if it is not initialized yet, an initialized copy is tested.
         X: inputs, as for `fit`.
         y: targets, as for `fit`.
-        set_lr: set the net's `lr` to the suggestion.
+        set_lr: set the net's `lr` to the suggestion, the rates of its `optimizer__param_groups` in
+            the same proportion, and those of its optimizer if it is initialized.
         **options: as for `LRFinder.range_test`; the batches of a `val_loader` go to the net's
             `validation_step`.
 
     Raises:
         NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
-    with _finder(net, X, y) as (finder, loader):
+    with _finder(net, X, y) as (tested, finder, loader):
         result = finder.range_test(loader, **options)
     if set_lr:
-        _set_lr(net, finder.optimizer, result.suggest().lr)
+        _set_lr(net, tested, result.suggest())
     return result
 
 
@@ -67,30 +66,30 @@ def recommend(
     set_lr: bool = False,
     **options: Any,
 ) -> Recommendation:
-    """Confirm a rate by short trainings, as `net.fit(X, y)` would train; the net stays as it was.
+    """Confirm a rate by short runs, as `net.fit(X, y)` would train; the net stays as it was.
 
     Args:
         net: as for `range_test`.
         X: inputs, as for `fit`.
         y: targets, as for `fit`.
-        set_lr: set the net's `lr` to the confirmed rate.
+        set_lr: as for `range_test`, with the confirmed rate.
         **options: as for `LRFinder.recommend`; `total_steps` is that of the net's `max_epochs`, and
             the batches of a `val_loader` go to the net's `validation_step`.
 
     Raises:
         NoSuggestionError: if no rate trains.
     """
-    with _finder(net, X, y) as (finder, loader):
+    with _finder(net, X, y) as (tested, finder, loader):
         options.setdefault("total_steps", net.max_epochs * count_batches(loader) or None)
         found = finder.recommend(loader, **options)
     if set_lr:
-        _set_lr(net, finder.optimizer, found.lr)
+        _set_lr(net, tested, found)
     return found
 
 
 @contextmanager
-def _finder(net: NeuralNet, X: Any, y: Any) -> Iterator[tuple[LRFinder, Any]]:  # noqa: N803
-    """Yield the finder and the data of a net, which is left as it was."""
+def _finder(net: NeuralNet, X: Any, y: Any) -> Iterator[tuple[NeuralNet, LRFinder, Any]]:  # noqa: N803
+    """Yield the net that is tested, its finder and its data; a net is left as it was."""
     with preserve_state():  # a copy draws its weights, and a split its samples
         tested = net if net.initialized_ else clone(net).initialize()
         data, _ = tested.get_split_datasets(X, y)
@@ -101,9 +100,23 @@ def _finder(net: NeuralNet, X: Any, y: Any) -> Iterator[tuple[LRFinder, Any]]:  
             training_step=lambda _, batch: tested.validation_step(batch)["loss"],
             preserve=[tested.criterion_],
         )
-        yield finder, tested.get_iterator(data, training=True)
+        yield tested, finder, tested.get_iterator(data, training=True)
 
 
-def _set_lr(net: NeuralNet, tested: Optimizer, lr: float) -> None:
-    # The net's rate is that of the largest group unless a group has one of its own.
-    net.set_params(lr=net.lr * lr / max(learning_rates(tested)))
+def _set_lr(net: NeuralNet, tested: NeuralNet, suggestion: Suggestion) -> None:
+    """Write a rate to the net's parameters, and to its optimizer if it has one already."""
+    named = tested.get_all_learnable_params()
+    (groups,), options = tested.get_params_for_optimizer("optimizer", named)
+    factor = suggestion.lr / max(group.get("lr", options["lr"]) for group in groups)
+    net.lr *= factor
+    if hasattr(net, "optimizer__lr"):
+        net.optimizer__lr *= factor
+    if hasattr(net, "optimizer__param_groups"):
+        net.optimizer__param_groups = [
+            (pattern, group | {"lr": group["lr"] * factor} if "lr" in group else group)
+            for pattern, group in net.optimizer__param_groups
+        ]
+    if net.initialized_:
+        suggestion.apply(net.optimizer_)
+    else:
+        suggestion.warn_of_doubt()

@@ -23,7 +23,11 @@ from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import count_batches
-from lrfinder._sweep.param_groups import learning_rates
+from lrfinder._sweep.param_groups import (
+    learning_rates,
+    set_initial_learning_rates,
+    set_learning_rates,
+)
 from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
 
@@ -59,7 +63,7 @@ def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Ran
 
 
 def recommend(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Recommendation:
-    """Confirm a rate by short trainings, each as `trainer` would train, and leave it as it was.
+    """Confirm a rate by short runs, each as `trainer` would train, and leave it as it was.
 
     Args:
         trainer: as for `range_test`.
@@ -90,10 +94,20 @@ def _planned_steps(trainer: Trainer, loader: _MicroBatches) -> int | None:
 
 def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None:
     """Write a rate to the arguments, and to the trainer's optimizer if it has one already."""
-    # The rate of the arguments is that of the largest group unless the user's code scales it.
-    trainer.args.learning_rate *= suggestion.lr / max(learning_rates(tested))
-    if trainer.optimizer is not None:
-        suggestion.apply(trainer.optimizer)
+    args, optimizer = trainer.args, trainer.optimizer
+    if optimizer is None:
+        suggestion.warn_of_doubt()
+        # The rate of the arguments is that of the largest group unless the user's code scales it.
+        args.learning_rate *= suggestion.lr / max(learning_rates(tested))
+        return
+    args.learning_rate = suggestion.lr
+    if not trainer._created_lr_scheduler:
+        suggestion.apply(optimizer)
+        return
+    # `apply` would warn of a scheduler that `train` replaces by a new one.
+    suggestion.warn_of_doubt()
+    set_learning_rates(optimizer, suggestion.lrs)
+    set_initial_learning_rates(optimizer)
 
 
 @contextmanager

@@ -114,17 +114,25 @@ class Suggestion:
                 f"expected an optimizer with {len(self.lrs)} parameter groups, as the swept one "
                 f"had, got {groups}; set the rates yourself from `suggestion.lr`"
             )
+        self.warn_of_doubt()
+        if is_rank_zero():
+            self._warn_of_use(optimizer, batch_size)
+        set_learning_rates(optimizer, self.lrs)
+        set_initial_learning_rates(optimizer)
+
+    def warn_of_doubt(self) -> None:
+        """Warn with the reason if the confidence is low; in a process group rank 0 does."""
         if self._doubt and is_rank_zero():
             warn(f"lr={self.lr:.2e} has {self._doubt}")
-        is_other = None not in (batch_size, self.batch_size) and batch_size != self.batch_size
-        if is_other and is_rank_zero():
+
+    def _warn_of_use(self, optimizer: Optimizer, batch_size: int | None) -> None:
+        """Warn of another batch size, and of a scheduler that would undo `apply`."""
+        if None not in (batch_size, self.batch_size) and batch_size != self.batch_size:
             warn(
                 f"expected {self.batch_size} samples in an optimizer step, as in the range test, "
                 f"got {batch_size}; another batch size wants another rate: repeat the test with it"
             )
-        set_learning_rates(optimizer, self.lrs)
-        set_initial_learning_rates(optimizer)
-        scheduler = overriding_scheduler(optimizer) if is_rank_zero() else None
+        scheduler = overriding_scheduler(optimizer)
         if scheduler is not None:
             warn(
                 f"a {type(scheduler).__name__} is attached to the optimizer and will set the "

@@ -21,6 +21,8 @@ from lrfinder.integrations.lightning import RangeTest, range_test
 
 SWEEP = {"num_iter": 30, "progress": False}
 SMOOTH = {"num_iter": 100, "progress": False, "cached_batches": 1}  # a curve that names a rate
+# The whole fall is in a few steps.
+COARSE = {"start_lr": 3e-3, "end_lr": 0.1, **SMOOTH, "num_iter": 10}
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval"),
@@ -240,6 +242,14 @@ def test_set_lr_of_the_callback_reaches_optimizer_and_scheduler(tmp_path):
     assert module.lr == lr
     assert trainer.optimizers[0].param_groups[0]["initial_lr"] == lr
     assert trainer.lr_scheduler_configs[0].scheduler.base_lrs == [lr]
+
+
+def test_set_lr_warns_of_a_low_confidence(tmp_path):
+    with pytest.warns(LRFinderWarning, match="low confidence"):
+        range_test(make_trainer(tmp_path), Regression(), loader(), set_lr=True, **COARSE)
+    setting = make_trainer(tmp_path, RangeTest(set_lr=True, **COARSE), max_steps=1)
+    with pytest.warns(LRFinderWarning, match="low confidence"):
+        trained(Regression(), setting)
 
 
 def test_set_lr_without_a_rate_to_set_is_refused_before_the_sweep(tmp_path):

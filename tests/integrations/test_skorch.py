@@ -10,13 +10,16 @@ from torch import nn
 pytest.importorskip("skorch")
 
 from skorch import NeuralNetRegressor
-from skorch.callbacks import GradientNormClipping
+from skorch.callbacks import GradientNormClipping, LRScheduler
+from torch.optim.lr_scheduler import StepLR
 
-from lrfinder import LRFinder
+from lrfinder import LRFinder, LRFinderWarning
 from lrfinder.integrations.skorch import range_test
 
 SWEEP = {"num_iter": 60, "progress": False}
 SMOOTH = {"num_iter": 100, "progress": False, "cached_batches": 1}  # a curve that names a rate
+# The whole fall is in a few steps.
+COARSE = {"start_lr": 3e-3, "end_lr": 0.1, **SMOOTH, "num_iter": 10}
 X = np.random.default_rng(0).normal(size=(128, 4)).astype("float32")
 Y = X.sum(1, keepdims=True)
 
@@ -109,7 +112,31 @@ def test_set_lr_is_what_the_net_trains_with(initialized):
     assert target.optimizer_.param_groups[0]["lr"] == pytest.approx(lr)
 
 
-def test_the_ratio_of_the_groups_survives_set_lr():
-    target = net(optimizer__param_groups=[("layers.0.*", {"lr": 0.1})]).initialize()
+GROUPS = [("layers.0.*", {"lr": 0.1})]
+HIDDEN = {"optimizer__param_groups": GROUPS}
+
+
+@pytest.mark.parametrize("train", ["fit", "partial_fit"])
+@pytest.mark.parametrize("initialized", [False, True])
+@pytest.mark.parametrize("options", [{}, HIDDEN, {"optimizer__lr": 0.05, **HIDDEN}])
+def test_set_lr_sets_every_group(train, initialized, options):
+    target = net(**options)
+    if initialized:
+        target.initialize()
     result = range_test(target, X, Y, set_lr=True, **SMOOTH)
-    assert target.lr == pytest.approx(result.suggest().lr / 10)
+    getattr(target, train)(X, Y)
+    lrs = [group["lr"] for group in target.optimizer_.param_groups]
+    assert lrs == pytest.approx(result.suggest().lrs)
+    assert GROUPS == [("layers.0.*", {"lr": 0.1})]
+
+
+def test_set_lr_after_a_schedule_that_has_lowered_the_rate():
+    target = net(callbacks=[LRScheduler(StepLR, step_size=1, gamma=0.1)]).fit(X, Y)
+    assert target.optimizer_.param_groups[0]["lr"] < target.lr
+    result = range_test(target, X, Y, set_lr=True, **SMOOTH)
+    assert target.lr == pytest.approx(result.suggest().lr)
+
+
+def test_set_lr_warns_of_a_low_confidence():
+    with pytest.warns(LRFinderWarning, match="low confidence"):
+        range_test(net(), X, Y, set_lr=True, **COARSE)

@@ -19,11 +19,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from lrfinder import InvalidInputError, LRFinder, NoSuggestionError
+from lrfinder import InvalidInputError, LRFinder, LRFinderWarning, NoSuggestionError
 from lrfinder.integrations.transformers import range_test
 
 SWEEP = {"num_iter": 40, "progress": False}
 SMOOTH = {"num_iter": 80, "progress": False, "cached_batches": 1}  # a curve that names a rate
+# The whole fall is in a few steps.
+COARSE = {"start_lr": 3e-3, "end_lr": 0.1, **SMOOTH, "num_iter": 10}
 
 
 class Sentences(Dataset):
@@ -223,6 +225,21 @@ def test_set_lr_is_what_the_trainer_trains_with(tmp_path):
     assert trainer.args.learning_rate == pytest.approx(lr)
     trainer.train()
     assert trainer.optimizer.param_groups[0]["initial_lr"] == pytest.approx(lr)
+
+
+def test_set_lr_after_a_training_that_ended_at_a_rate_of_0(tmp_path):
+    trainer = make_trainer(tmp_path, classifier(dropout=0.0), max_steps=3)
+    trainer.train()
+    assert trainer.optimizer.param_groups[0]["lr"] == 0
+    result = range_test(trainer, set_lr=True, **SMOOTH)
+    lr = result.suggest().lr
+    assert trainer.args.learning_rate == pytest.approx(lr)
+    assert trainer.optimizer.param_groups[0]["initial_lr"] == pytest.approx(lr)
+
+
+def test_set_lr_warns_of_a_low_confidence(tmp_path):
+    with pytest.warns(LRFinderWarning, match="low confidence"):
+        range_test(make_trainer(tmp_path, classifier(dropout=0.0)), set_lr=True, **COARSE)
 
 
 def test_set_lr_reaches_an_optimizer_of_the_users_own(tmp_path):
