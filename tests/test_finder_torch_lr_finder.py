@@ -68,6 +68,7 @@ def testloader(mnist):
     return DataLoader(mnist[1], batch_size=150)
 
 
+@pytest.mark.slow
 def test_the_example_that_blogs_copy(net, trainloader, testloader):
     from lrfinder import LRFinder
 

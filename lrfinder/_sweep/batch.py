@@ -55,7 +55,11 @@ def batch_size(batch: Any) -> int | None:
 
 def total_size(batches: Sequence[Any]) -> int | None:
     """Return the number of samples in several batches; None if one of them does not tell."""
-    sizes = [batch_size(batch) for batch in batches]
+    return sum_sizes([batch_size(batch) for batch in batches])
+
+
+def sum_sizes(sizes: Sequence[int | None]) -> int | None:
+    """Return the sum of the sizes of batches; None if one of them is not known."""
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
@@ -63,10 +67,10 @@ def total_size(batches: Sequence[Any]) -> int | None:
 def batch_weights(batches: Sequence[Any]) -> list[float]:
     """Return each batch's share of the samples; equal shares if a batch does not tell its size."""
     sizes = [batch_size(batch) for batch in batches]
-    known = [size for size in sizes if size is not None]
-    if len(known) < len(sizes) or not sum(known):
+    total = sum_sizes(sizes)
+    if not total:
         return [1 / len(batches)] * len(batches)
-    return [size / sum(known) for size in known]
+    return [(size or 0) / total for size in sizes]
 
 
 def pieces(batch: Any, size: int) -> Iterator[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from numbers import Real
 from typing import Any, Literal, NamedTuple, TypeGuard, cast, get_args
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.checks import check_count
+from lrfinder._sweep.checks import check_count, is_number
 from lrfinder._sweep.param_groups import group_ratios, learning_rates
 
 StepMode = Literal["exp", "linear"]
@@ -121,7 +120,7 @@ def decades(start_lr: float, end_lr: float) -> float:
 def check_rates(start_lr: float, end_lr: float) -> None:
     """Raise `InvalidInputError` if bounds are not positive, finite and rising."""
     for name, lr in (("start_lr", start_lr), ("end_lr", end_lr)):
-        if not (isinstance(lr, Real) and math.isfinite(lr) and lr > 0):
+        if not (is_number(lr) and math.isfinite(lr) and lr > 0):
             raise InvalidInputError(
                 f"{name} must be positive and finite, got {lr!r}; 1e-7 to 10 suit most models"
             )

@@ -89,28 +89,29 @@ def sweep_from_flat(
 ) -> tuple[Grid, Record]:
     """Sweep a range, and again from a lower start if the curve does not begin flat.
 
-    Whether it does is known at the end of a sweep, so `on_step` is called only then for each step
-    of an accepted one.
+    Whether it does is known at the end of a sweep. With `on_step`, which may end the sweep, one
+    that began flat is repeated to call it.
     """
     for _ in range(MOST_STARTS - 1):
         grid = grid_of(span)
         record = sweep(grid, None)
-        if begins_flat(grid, record):
-            for step, (lr, loss) in enumerate(zip(grid.lr.tolist(), record.losses, strict=False)):
-                if on_step is not None:
-                    on_step(lr, loss, step)
+        is_flat = begins_flat(grid, record)
+        if is_flat and on_step is None:
             return grid, record
-        span = span.lowered()
+        if not is_flat:
+            span = span.lowered()
         runner.progress.extend(span.num_iter)
         runner.snapshot.restore()
+        if is_flat:
+            break
     grid = grid_of(span)
     return grid, sweep(grid, on_step)
 
 
 def _single(name: str, bound: Bound) -> float:
-    if not isinstance(bound, (int, float)):
+    if not is_number(bound):
         raise InvalidInputError(
             f"{name} must be one number if the other bound is open or steps_per_decade is given, "
             f"got {bound!r}; pass both bounds for every parameter group"
         )
-    return float(bound)
+    return float(bound)  # type: ignore[arg-type]

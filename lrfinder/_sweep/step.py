@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from lrfinder._distributed.sharding import mean_over_processes, without_sync
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.batch import batch_weights
+from lrfinder._sweep.batch import batch_weights, sum_sizes
 from lrfinder._sweep.loss import LossFunction, StepOutput
 
 ClipGrad = float | Callable[[list[Tensor]], Any]
@@ -210,17 +210,14 @@ def _no_scaler(optimizer: Optimizer) -> InvalidInputError:
 
 
 def _mean(outputs: list[StepOutput], weights: list[float]) -> StepOutput:
-    """Return the mean over micro-batches."""
-
-    def weighted(values: list[Any]) -> Any:
-        return sum(value * weight for value, weight in zip(values, weights, strict=True))
-
-    sizes = [output.size for output in outputs if output.size is not None]
-    return StepOutput(
-        loss=weighted([output.loss for output in outputs]),
-        metrics={
-            name: weighted([output.metrics.get(name, math.nan) for output in outputs])
-            for name in outputs[0].metrics
-        },
-        size=sum(sizes) if len(sizes) == len(outputs) else None,
-    )
+    """Return the mean over micro-batches; of a metric over those that have it."""
+    loss: Any = sum(output.loss * weight for output, weight in zip(outputs, weights, strict=True))
+    parts: dict[str, list[tuple[Any, float]]] = {}
+    for output, weight in zip(outputs, weights, strict=True):
+        for name, value in output.metrics.items():
+            parts.setdefault(name, []).append((value * weight, weight))
+    metrics = {
+        name: sum(value for value, _ in each) / sum(weight for _, weight in each)
+        for name, each in parts.items()
+    }
+    return StepOutput(loss, metrics, sum_sizes([output.size for output in outputs]))

@@ -30,13 +30,12 @@ def test_the_names_are_those_of_torchs_optimizers(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_the_demo_is_what_the_library_recommends_for_its_task(command, tmp_path, name):
-    task = demo_task.build("digits", name)
+def test_the_demo_is_what_the_library_recommends_for_its_task(command, tmp_path):
+    task = demo_task.build("digits", "adam")
     finder = LRFinder(task.model, task.optimizer, task.criterion)
     expected = finder.recommend(task.train_loader, task.val_loader, total_steps=500, progress=False)
 
-    status, out, err = command("demo", "--optimizer", name, "--total-steps", 500)
+    status, out, err = command("demo", "--optimizer", "adam", "--total-steps", 500)
     saved = saved_sweep(tmp_path / "lr_finder.json")
     assert status == 0, err
     assert (saved.lr, saved.loss) == (finder.result.lr, finder.result.loss)
@@ -47,8 +46,7 @@ def test_the_demo_is_what_the_library_recommends_for_its_task(command, tmp_path,
     assert f"Sweep alone:    {saved.suggest().lr:.2e}, {saved.suggest().why}" in out
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_a_sweep_alone_is_the_librarys_range_test(command, tmp_path, name):
     task = demo_task.build("digits", name)
     finder = LRFinder(task.model, task.optimizer, task.criterion)

@@ -101,15 +101,15 @@ def test_the_rate_is_printed_where_the_files_cannot_be_written_after_all(
     )
 
 
-@pytest.mark.parametrize("reader", ["head -1", "true"])
-@pytest.mark.parametrize("command_line", ["run user_task.py:setup", "--help"])
+@pytest.mark.parametrize(
+    ("command_line", "reader"), [("run user_task.py:setup", "true"), ("--help", "head -1")]
+)
 def test_a_reader_that_goes_is_no_failure_and_loses_nothing(task, tmp_path, reader, command_line):
     done = shell(f'"$@" {command_line} | {reader}; echo ${{PIPESTATUS[0]}}', tmp_path)
     assert done.stdout.splitlines()[-1] == "0"
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
     if "run" in command_line:
-        assert reader == "true" or done.stdout.startswith("Recommended lr:")
         assert (tmp_path / "lr_finder.json").is_file()
         assert (tmp_path / "lr_finder.png").is_file()
 
@@ -149,18 +149,21 @@ def test_a_wrong_backend_is_no_obstacle(command, task, tmp_path):
     assert (tmp_path / "lr_finder.png").is_file()
 
 
-@pytest.mark.parametrize(
-    "name", ["lrfinder.py", "json.py", "random.py", "tqdm.py", "my-task.v2.py"]
-)
-def test_a_script_shadows_no_module_and_finds_its_neighbours(command, write, tmp_path, name):
+# Of the standard library, of this library, and of one that it imports when a bar is shown.
+@pytest.mark.parametrize("name", ["json.py", "lrfinder.py", "tqdm.py"])
+def test_a_script_shadows_no_module(command, write, tmp_path, name):
+    write("random.py", "raise AssertionError('random.py shadows the standard library')")
     write("user_neighbour.py", TASK)
     write(name, "import json, random\nfrom user_neighbour import setup\nassert json.dumps(1)\n")
-    write(
-        "random.py", "raise AssertionError('random.py shadows the standard library')"
-    ) if name == "json.py" else None
     done = command.process("run", f"{name}:setup")
     assert done.returncode == 0, done.stderr
     assert len(saved_sweep(tmp_path / "lr_finder.json")) > 10
+
+
+def test_a_script_of_any_name_finds_its_neighbours(command, write):
+    write("user_neighbour.py", TASK)
+    write("my-task.v2.py", "from user_neighbour import setup\n")
+    assert command("run", "my-task.v2.py:setup").status == 0
 
 
 def test_a_script_that_reads_options_does_not_read_those_of_the_command(command, write):

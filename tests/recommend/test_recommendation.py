@@ -312,6 +312,7 @@ def spirals():
     return model, optimizer, nn.CrossEntropyLoss(), loader
 
 
+@pytest.mark.slow
 def test_a_plateau_is_reported_and_the_rate_on_it_trains_at_last():
     """The oracle is the training itself, which ten times and a tenth of the rate leave there."""
     model, optimizer, criterion, loader = spirals()

@@ -105,6 +105,7 @@ def test_the_search_goes_to_the_rate_with_the_lowest_validation_loss():
     assert not any(probe.val_losses for probe in search.probes[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*low confidence.*validation loss rises")
 @pytest.mark.parametrize("seed", range(3))
 def test_of_wrong_labels_less_is_learned_by_heart_at_the_rate_of_the_validation(seed):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,6 +176,7 @@ class Training:
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     make=trainings(),

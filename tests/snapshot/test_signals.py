@@ -88,6 +88,7 @@ def lines_of_a_restore() -> int:
     return restore_interrupted()[2].count
 
 
+@pytest.mark.slow
 def test_one_press_while_restoring_leaves_nothing_half_restored() -> None:
     """Wherever it comes: the whole state is restored, and only then is it raised."""
     total = lines_of_a_restore()
@@ -99,9 +100,10 @@ def test_one_press_while_restoring_leaves_nothing_half_restored() -> None:
         same_but_for_unnamed(world, before)
 
 
+@pytest.mark.slow
 def test_many_presses_while_restoring_leave_nothing_half_restored() -> None:
     total = lines_of_a_restore()
-    for first in range(30, 60):
+    for first in range(30, 60, 3):
         world, before, _ = restore_interrupted(*range(first, total - 30, 7))
         same_but_for_unnamed(world, before)
 
@@ -291,14 +293,14 @@ def test_nothing_is_changed_by_an_exception_at_a_random_moment(
     unmeasured: dict[str, str],
 ) -> None:
     """In a process of its own, not measured: an exception that meets coverage in its lock hangs."""
-    command = [sys.executable, "-m", "tests.benchmarks.interrupts", "--count", "200"]
+    command = [sys.executable, "-m", "tests.benchmarks.interrupts", "--count", "100"]
     table = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, timeout=240, env=unmeasured
     )
     rows = [line.split(" | ")[1:] for line in table.stdout.splitlines()[1:]]
     assert len(rows) == 2  # one of exceptions from a handler, one of Ctrl-C
     for raised, *changed in rows:
-        assert int(raised) > 100
+        assert int(raised) > 50
         assert not any(map(int, changed))
 
 

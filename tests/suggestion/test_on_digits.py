@@ -41,6 +41,7 @@ def validation_loss_after_training(optimizer_class, lr, epochs=8):
         return nn.functional.cross_entropy(model(inputs), targets).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer_class", OPTIMIZERS)
 @pytest.mark.parametrize("way", ["suggest", "recommend"])
 def test_the_rate_trains_better_than_ten_times_and_a_tenth_of_it(optimizer_class, way):

@@ -56,7 +56,10 @@ def test_a_ladder_from_1e_7_to_10_spans_eight_decades():
 
 @pytest.mark.parametrize(
     ("start", "end"),
-    [(0.0, 1.0), (-1e-3, 1.0), (math.nan, 1.0), (1e-3, math.inf), (1.0, 1e-3), (0.1, 0.1)],
+    [
+        *((0.0, 1.0), (-1e-3, 1.0), (math.nan, 1.0), (1e-3, math.inf), (1.0, 1e-3), (0.1, 0.1)),
+        *((True, 10.0), (0.1, True), ("1e-3", 1.0)),
+    ],
 )
 def test_rates_that_are_not_positive_finite_and_rising_are_refused(start, end):
     with pytest.raises(InvalidInputError, match=r"_lr must be .*, got .*; "):

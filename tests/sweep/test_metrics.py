@@ -80,6 +80,23 @@ def test_a_metric_that_only_some_steps_return_is_nan_in_the_others(model, optimi
     assert np.isnan(result.metrics["accuracy"]).tolist() == [False, True, False, True]
 
 
+def test_a_metric_of_some_micro_batches_is_their_mean(model, optimizer, batches):
+    """As one that is computed in the last micro-batch of a step only."""
+    calls = []
+
+    def training_step(model, batch):
+        calls.append(1)
+        out = {"loss": nn.functional.cross_entropy(model(batch[0]), batch[1])}
+        if len(calls) % 4 in (0, 3):
+            out["call"] = len(calls)
+        return out
+
+    result = LRFinder(model, optimizer, training_step=training_step).range_test(
+        batches, num_iter=3, accumulation_steps=4, end_lr=1e-3, progress=False
+    )
+    assert result.metrics["call"] == pytest.approx([3.5, 7.5, 11.5])
+
+
 @pytest.mark.parametrize("val_every", [1, 3])
 def test_a_metric_that_first_appears_later_is_kept(model, optimizer, batches, val_every):
     """As accuracies that are computed at every third step; beside validation."""

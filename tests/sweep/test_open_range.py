@@ -1,5 +1,6 @@
 """Ranges with an open bound, and repeated sweeps, on problems with known curves."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -61,6 +62,28 @@ def test_the_pace_is_in_steps_per_decade_whatever_the_range():
         lr = finder.range_test(ONES, end_lr=end_lr, steps_per_decade=20, progress=False).lr
         assert lr[20] / lr[0] == pytest.approx(10)
         assert lr[-1] == end_lr
+
+
+def test_a_bound_may_be_a_number_of_numpy():
+    finder = quadratic_finder(1.0)
+    lr = finder.range_test(ONES, start_lr=np.float32(1e-3), end_lr=None, progress=False).lr
+    assert lr[0] == np.float32(1e-3)
+
+
+@pytest.mark.parametrize("curvature", [1.0, 1e6])
+def test_on_step_is_called_for_the_accepted_sweep_alone_and_can_end_it(curvature):
+    finder = quadratic_finder(curvature)
+    whole = finder.range_test(ONES, start_lr=None, progress=False)
+    calls = []
+
+    def on_step(lr, loss, step):
+        calls.append((lr, loss, step))
+        return step == 5
+
+    result = finder.range_test(ONES, start_lr=None, progress=False, on_step=on_step)
+    assert result.stop_reason is StopReason.CALLBACK
+    assert calls == list(zip(whole.lr[:6], whole.loss[:6], range(6), strict=True))
+    assert result.loss == whole.loss[:6]
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ def text(outcome: Any) -> str:
     return repr(result.to_dict() if isinstance(result, RangeTestResult) else result) + repr(calls)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     script=scripts(),
