@@ -15,20 +15,20 @@ from lrfinder._distributed.sharding import compute_device, is_sharded
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._recommend.length import length_law
 from lrfinder._recommend.recommendation import Recommendation, recommend, sweep_steps
-from lrfinder._recommend.trial import VAL_BATCHES, VAL_EVERY
+from lrfinder._recommend.trial import VAL_EVERY, VAL_PARTS
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._snapshot.storage import Where
 from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.checks import (
-    answer_keywords,
-    check_alone,
     check_autocast,
     check_callables,
     check_clip_grad,
     check_count,
+    check_exclusive,
     check_model_and_optimizer,
     check_preserve,
+    reject_keywords,
 )
 from lrfinder._sweep.communicator import Communicator, OnStep, communicator_for, report_errors
 from lrfinder._sweep.grid import Bound, Grid, StepMode, check_num_iter, constant_grid, group_grid
@@ -39,7 +39,7 @@ from lrfinder._sweep.progress import Progress
 from lrfinder._sweep.smoothing import check_smooth_f
 from lrfinder._sweep.step import ClipGrad, Step, make_step
 from lrfinder._sweep.stopping import DivergenceStop, StopCondition, check_diverge_th
-from lrfinder._sweep.update_step import UserStep, restores
+from lrfinder._sweep.update_step import UpdateStep, allow_steps_of
 from lrfinder._sweep.validation import Validation
 from lrfinder.suggestion import Suggestion, analyze_descent
 
@@ -99,7 +99,7 @@ class LRFinder:
         (50, 1e-07, 1.0)
     """
 
-    @answer_keywords(
+    @reject_keywords(
         memory_cache='pass snapshot="memory" or snapshot="disk"',
         cache_dir="pass snapshot=pathlib.Path(directory)",
         amp_backend="pass autocast=torch.autocast(...) and scaler=torch.amp.GradScaler()",
@@ -130,9 +130,9 @@ class LRFinder:
             check_autocast(autocast)
             check_preserve(preserve)
             if training_step is not None:
-                check_alone("training_step", criterion=criterion)
+                check_exclusive("training_step", criterion=criterion)
             if update_step is not None:
-                check_alone("update_step", clip_grad=clip_grad, scaler=scaler)
+                check_exclusive("update_step", clip_grad=clip_grad, scaler=scaler)
             check_clip_grad(clip_grad)
         self.model = model
         self.optimizer = optimizer
@@ -149,7 +149,7 @@ class LRFinder:
         self._result: RangeTestResult | None = None
         self._answer: Suggestion | None = None  # the last one, which `plot` marks
 
-    @answer_keywords(non_blocking_transfer="leave it out; copies to a GPU never block")
+    @reject_keywords(non_blocking_transfer="leave it out; copies to a GPU never block")
     def range_test(
         self,
         train_loader: Iterable[Any],
@@ -232,7 +232,7 @@ class LRFinder:
         with (
             communicator_for(self.model, accumulation_steps) as communicator,
             self._preserved(train_loader, val_loader) as snapshot,
-            restores((self.optimizer, *self._preserve)),
+            allow_steps_of((self.optimizer, *self._preserve)),
             Progress(steps, shown=progress and communicator.is_main_process) as bar,
         ):
             runner = self._runner(
@@ -246,13 +246,13 @@ class LRFinder:
                     grid, stop, validation=validation, val_every=val_every, on_step=on_step
                 )
 
-            def result(grid: Grid, *records: Record) -> RangeTestResult:
+            def result_of(grid: Grid, *records: Record) -> RangeTestResult:
                 return RangeTestResult.from_records(
                     records, grid, step_mode, smooth_f, maximize=self._maximizes
                 )
 
             def begins_flat(grid: Grid, record: Record) -> bool:
-                return analyze_descent(result(grid, record).curve()).begins_flat
+                return analyze_descent(result_of(grid, record).curve()).begins_flat
 
             if start_lr is None:
                 grid, first = sweep_from_flat(runner, span, grid_of, sweep, begins_flat, on_step)
@@ -262,7 +262,7 @@ class LRFinder:
             for _ in range(repeats - 1):
                 snapshot.restore(rng=False)  # the next sweep draws another order of the data
                 records.append(sweep(grid, on_step))
-            self._result, self._answer = result(grid, *records), None
+            self._result, self._answer = result_of(grid, *records), None
         return self._result
 
     def recommend(
@@ -315,35 +315,36 @@ class LRFinder:
             InvalidInputError: if an argument cannot work.
         """
         with report_errors(self.model):
-            steps = sweep_steps(budget)
+            num_iter = sweep_steps(budget)
             if total_steps is not None:
                 check_count("total_steps", total_steps)
             if val_batches is not None:
                 check_count("val_batches", val_batches)
             accumulation_steps = self._micro_batches(accumulation_steps)
-            span = resolve_range(start_lr, end_lr, steps, None, "exp")._replace(num_iter=steps)
+            span = resolve_range(start_lr, end_lr, num_iter, None, "exp")
+            span = span._replace(num_iter=num_iter)
             grid = self._grid_of("exp", groups)(span)
             loss = self._loss_function()
             step = self._make_step(loss, accumulation_steps)
         with (
             communicator_for(self.model, accumulation_steps) as communicator,
             self._preserved(train_loader, val_loader) as snapshot,
-            restores((self.optimizer, *self._preserve)),
+            allow_steps_of((self.optimizer, *self._preserve)),
             Progress(
                 budget, "sweep and trials", shown=progress and communicator.is_main_process
             ) as bar,
         ):
             runner = self._runner(step, train_loader, snapshot, communicator, bar)
-            validation = self._validation(snapshot, loss, val_loader, val_batches, VAL_BATCHES)
+            validation = self._validation(snapshot, loss, val_loader, val_batches, VAL_PARTS)
             # Validated once: what cannot be validated fails in the first step, not after the sweep.
             stop = DivergenceStop(SMOOTH_F, DIVERGE_TH)
-            record = runner.run(grid, stop, validation=validation, val_every=steps)
+            record = runner.run(grid, stop, validation=validation, val_every=num_iter)
             record = replace(record, val_steps=[], val_losses=[])
             result = RangeTestResult.from_records(
                 [record], grid, "exp", SMOOTH_F, maximize=self._maximizes
             )
 
-            def train(lr: float, steps: int, stop: StopCondition, validate: bool) -> Record:
+            def train(lr: float, steps: int, stop: StopCondition, *, validate: bool) -> Record:
                 snapshot.restore()
                 record = runner.run(
                     constant_grid(result.lrs_at(lr), steps),
@@ -351,13 +352,7 @@ class LRFinder:
                     validation=validation if validate else None,
                     val_every=VAL_EVERY,
                 )
-                if not self._maximizes:
-                    return record
-                return replace(
-                    record,
-                    losses=[-loss for loss in record.losses],
-                    val_losses=[-loss for loss in record.val_losses],
-                )
+                return record.negated() if self._maximizes else record
 
             self._result, self._answer = result, None
             self._answer = recommend(
@@ -390,7 +385,7 @@ class LRFinder:
         self._answer = self.result.suggest(method, on=on, maximize=maximize)
         return self._answer
 
-    @answer_keywords(suggest_lr="the suggestion is marked in any case; suggest() returns it")
+    @reject_keywords(suggest_lr="the suggestion is marked in any case; suggest() returns it")
     def plot(
         self,
         skip_start: int = 0,
@@ -441,7 +436,7 @@ class LRFinder:
                     f"update_step replaces accumulation_steps, got {accumulation_steps}; "
                     "accumulate in update_step, or pass training_step, which only computes the loss"
                 )
-            return UserStep(self._update_step, self.model, self.device, self.optimizer)
+            return UpdateStep(self._update_step, self.model, self.device, self.optimizer)
         return make_step(
             loss,
             self._prepared.optimizer,

@@ -156,7 +156,7 @@ class RangeTestResult:
             loss=sign * np.asarray(recorded[name], dtype=np.float64),
             step_mode=self.step_mode,
             stop_reason=self.stop_reason,
-            num_iter=len(self),
+            steps=len(self),
             group_lrs=np.asarray([np.asarray(rates)[steps] for rates in self.group_lrs]),
             repeats=sign * np.asarray(repeats, dtype=np.float64),
             batch_size=self.batch_size,

@@ -77,7 +77,7 @@ def _smoothed(descent: Descent) -> Array:
 
 
 def _band(curve: Curve) -> Array:
-    singles = [analyze_descent(curve.single(index)) for index in range(len(curve.repeats))]
+    singles = [analyze_descent(single) for single in curve.singles()]
     sweeps = np.stack([_smoothed(descent) for descent in singles])
     # A rate that only some sweeps reached has no band: it would jump where one of them ends.
     return np.stack((sweeps.min(axis=0), sweeps.max(axis=0)))

@@ -30,7 +30,7 @@ def result_html(picture: Picture) -> str:
 def _facts(picture: Picture, descent: Descent) -> str:
     """Return why the sweep ended, how sure its suggestion is, and what there is to know."""
     curve, suggestion = picture.curve, picture.suggestion
-    facts = [f"{curve.num_iter} steps. {curve.stop_reason.sentence}"]
+    facts = [f"{curve.steps} steps. {curve.stop_reason.sentence}"]
     if isinstance(suggestion, Suggestion) and suggestion.confidence is not None:
         facts.append(f"Confidence: {suggestion.confidence.value}.")
     facts += [str(finding) for finding in diagnose(descent)]

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 # Without a planned length, training is taken to be this many times as long as a trial.
-DEFAULT_TIMES = 4.0
+_DEFAULT_TIMES = 4.0
 # A longer training gets no lower rate than this many times the length of a trial asks for: the
 # laws were looked at over factors of up to some tens.
 _MOST_TIMES = 100.0
@@ -70,5 +70,5 @@ def length_scale(trial_steps: int, total_steps: int | None, exponent: float) -> 
         >>> length_scale(50, 200, 0.5), length_scale(50, 20, 0.5), length_scale(50, None, 0.5)
         (0.5, 1.0, 0.5)
     """
-    times = DEFAULT_TIMES if total_steps is None else total_steps / trial_steps
+    times = _DEFAULT_TIMES if total_steps is None else total_steps / trial_steps
     return float(min(max(times, 1.0), _MOST_TIMES) ** -exponent)

@@ -15,8 +15,8 @@ from lrfinder import _export
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._plotting import PAIR_SIZE, draw_trials, figure_html
 from lrfinder._recommend.length import LengthLaw, length_scale
-from lrfinder._recommend.search import FACTOR, Search, Train
-from lrfinder._recommend.trial import VAL_BATCHES, Trial, is_within_noise, overfits_after
+from lrfinder._recommend.search import FACTOR, Search, Train, neighbours
+from lrfinder._recommend.trial import VAL_PARTS, Trial, is_within_noise, overfits_after
 from lrfinder._result import RangeTestResult
 from lrfinder.suggestion import (
     Confidence,
@@ -59,15 +59,15 @@ _FAR = 10.0
 
 @dataclass(frozen=True)
 class Recommendation(Suggestion):
-    """A learning rate that short trainings have confirmed, with every number behind it.
+    """A learning rate that short runs have confirmed, with every number behind it.
 
     Attributes:
         best_trial_lr: rate that was best over the length of a trial, before the length of training
             was taken into account.
         total_steps: planned length of training in optimizer steps; None if it was not given.
         result: the sweep that told the trials where to begin.
-        probes: the shorter trainings, which found the rates to try, in the order they were made.
-        trials: the short trainings that were compared, in the order they were made.
+        probes: the shorter runs, which found the rates to try, in the order they were made.
+        trials: the runs that were compared, in the order they were made.
 
     Example:
         >>> import torch
@@ -218,8 +218,8 @@ def recommend(
     """Try rates around the descent of a sweep and return the one to train with.
 
     The search begins where nine tenths of the sweep's fall are done, which noise moves less than
-    the minimum itself. The best trial is best for a training as short as a trial. The best constant
-    rate falls with a power of the number of steps, so the answer is
+    the minimum itself. The best trial is best for a run as short as a trial. The best constant rate
+    falls with a power of the number of steps, so the answer is
     `best * (trial_steps / total_steps) ** exponent`. `max_lr` follows in the same way.
 
     Args:
@@ -256,8 +256,8 @@ def recommend(
         validated=validated,
         total_steps=total_steps,
     )
-    search.run(min(max(_first_rate(descent, lr_range), lr_range[0]), lr_range[1]))
-    _check_progress(search, total_steps)
+    search.run(_first_rate(descent, lr_range))
+    _check_progress(search)
     best_lr = search.best_lr
     scale, peak_scale = (
         length_scale(search.trial_steps, total_steps, exponent)
@@ -265,13 +265,16 @@ def recommend(
     )
     lr = best_lr * scale
     max_lr = max(lr, best_lr * peak_scale * _PEAK)
-    low, high = interval(search.trials, best_lr, _start(search))
-    # Those of the sweep are in `result.diagnose()`.
-    findings = tuple(_findings(search, best_lr, descent, epoch_steps))
+    low, high = interval(search.trials, best_lr, _initial_loss(search))
+    findings = (  # those of the sweep alone are in `result.diagnose()`
+        *_run_findings(search, epoch_steps),
+        *_neighbour_findings(search),
+        *_sweep_findings(descent, best_lr),
+    )
     return Recommendation(
         lr=lr,
         method="recommend",
-        why=_why(search, total_steps, scale),
+        why=_why(search, scale),
         min_lr=max_lr * _CYCLE,
         max_lr=max_lr,
         lrs=result.lrs_at(lr),
@@ -287,26 +290,26 @@ def recommend(
     )
 
 
-def interval(trials: Sequence[Trial], best_lr: float, start: float) -> tuple[float, float]:
+def interval(trials: Sequence[Trial], best_lr: float, initial_loss: float) -> tuple[float, float]:
     """Return the lowest and highest rate between which the trials lose little.
 
     Args:
         trials: at least one.
-        best_lr: the rate that is in the interval in any case.
-        start: loss that the trials began with.
+        best_lr: a rate that the interval holds in any case, with half a step on either side.
+        initial_loss: loss that the trials began with.
     """
     best = min(trial.loss for trial in trials)
-    allowed = best + _INTERVAL_LOSS * max(0.0, start - best)
+    allowed = best + _INTERVAL_LOSS * max(0.0, initial_loss - best)
     good = [trial.lr for trial in trials if trial.loss <= allowed or trial.loss == best]
     half_step = math.sqrt(FACTOR)
     return min(*good, best_lr / half_step), max(*good, best_lr * half_step)
 
 
-def _start(search: Search) -> float:
-    """Return the loss that the trials began with, of the kind that decides between them."""
+def _initial_loss(search: Search) -> float:
+    """Return the loss that the trials began with: the validation loss if they have one."""
     lowest = min(search.trials, key=lambda trial: trial.lr)
-    first = [loss for loss in lowest.val_losses[:VAL_BATCHES] if math.isfinite(loss)]
-    return fmean(first) if first else search.start
+    first = [loss for loss in lowest.val_losses[:VAL_PARTS] if math.isfinite(loss)]
+    return fmean(first) if first else search.initial_loss
 
 
 def _first_rate(descent: Descent, lr_range: tuple[float, float]) -> float:
@@ -319,62 +322,65 @@ def _first_rate(descent: Descent, lr_range: tuple[float, float]) -> float:
     return float(descent.lr[np.flatnonzero(on_level)[-1]]) / _BELOW_THE_EDGE
 
 
-def _check_progress(search: Search, total_steps: int | None) -> None:
+def _check_progress(search: Search) -> None:
+    """Raise `NoSuggestionError` if no trial has learned anything, or no loss can be compared."""
     lowest = search.best_in_training
-    if search.has_progressed(lowest):
-        if math.isfinite(search.best.loss):
-            return
+    if not search.has_progressed(lowest):
+        raise NoSuggestionError(_why_no_progress(search, lowest))
+    if not math.isfinite(search.best.loss):
         raise NoSuggestionError(
             "the validation loss of no trial is finite, although the training loss falls; check "
             "the batches of val_loader"
         )
+
+
+def _why_no_progress(search: Search, lowest: Trial) -> str:
     rates = [trial.lr for trial in (*search.probes, *search.trials)]
+    total_steps = search.total_steps
     is_short = total_steps is not None and search.trial_steps >= total_steps
     remedy = f"train for more than {total_steps} steps" if is_short else "raise budget"
-    raise NoSuggestionError(
+    return (
         f"no learning rate lowers the loss by more than its noise: {len(rates)} trials from "
-        f"lr={min(rates):.1e} to {max(rates):.1e} began at {search.start:.4g}, with a noise of "
-        f"{search.noise:.2g}, and ended at {lowest.training_loss:.4g} at best; {remedy}, "
+        f"lr={min(rates):.1e} to {max(rates):.1e} began at {search.initial_loss:.4g}, with a "
+        f"noise of {search.noise:.2g}, and ended at {lowest.training_loss:.4g} at best; {remedy}, "
         "use larger batches, or check that the model can learn the task"
     )
 
 
-def _findings(
-    search: Search, best_lr: float, descent: Descent, epoch_steps: float
-) -> Iterator[Finding]:
-    best = search.best
+def _run_findings(search: Search, epoch_steps: float) -> Iterator[Finding]:
+    """Yield what a user should know of the runs themselves."""
+    best, steps = search.best, search.trial_steps
     if search.is_on_plateau:
         yield Finding(
             Diagnosis.PLATEAU,
-            f"After {search.trial_steps} steps the loss is down from {search.start:.4g} to "
+            f"After {steps} steps the loss is down from {search.initial_loss:.4g} to "
             f"{search.best_in_training.training_loss:.4g}: raise budget, so that trials get "
             "further.",
             doubtful=True,
         )
-    if (steps := overfits_after(best)) is not None:
+    if (lowest := overfits_after(best)) is not None:
         yield Finding(
             Diagnosis.OVERFITTING,
-            f"At lr={best.lr:.1e} it is lowest after about {steps} of {search.trial_steps} steps: "
-            "train for fewer steps, or keep the best checkpoint.",
+            f"At lr={best.lr:.1e} it is lowest after about {lowest} of {steps} steps: train for "
+            "fewer steps, or keep the best checkpoint.",
             doubtful=True,
         )
-    if not best.val_losses and 0 < _FEW_PASSES * epoch_steps <= search.trial_steps:
+    if not best.val_losses and 0 < _FEW_PASSES * epoch_steps <= steps:
         yield Finding(
             Diagnosis.REPEATED_DATA,
-            f"{search.trial_steps} steps are {search.trial_steps / epoch_steps:.1f} passes: pass "
-            "val_loader, which shows overfitting.",
+            f"{steps} steps are {steps / epoch_steps:.1f} passes: pass val_loader, which shows "
+            "overfitting.",
             doubtful=False,
         )
-    lower = [trial for trial in search.trials if trial.lr < best.lr]
-    higher = [trial for trial in search.trials if trial.lr > best.lr]
-    if not (lower and higher):
-        side = "below" if not lower else "above"
-        yield Finding(
-            Diagnosis.BEST_TRIAL_AT_THE_EDGE,
-            f"No rate {side} lr={best.lr:.1e} was tried: raise budget.",
-            doubtful=True,
-        )
-    beside = [*sorted(lower, key=lambda t: t.lr)[-1:], *sorted(higher, key=lambda t: t.lr)[:1]]
+
+
+def _neighbour_findings(search: Search) -> Iterator[Finding]:
+    """Yield what the trials beside the best one leave open."""
+    best = search.best
+    lower, higher = neighbours(search.trials, best)
+    if lower is None or higher is None:
+        yield Finding(Diagnosis.BEST_TRIAL_AT_THE_EDGE, _beyond(search), doubtful=True)
+    beside = [trial for trial in (lower, higher) if trial is not None]
     if beside and all(is_within_noise(trial, best) for trial in beside):
         yield Finding(
             Diagnosis.TRIALS_ALIKE,
@@ -382,28 +388,44 @@ def _findings(
             "answer.",
             doubtful=False,
         )
-    if descent.is_significant:
-        first, last = float(descent.lr[descent.last_above(0.1)]), descent.minimum_lr
-        if not first / _FAR < best_lr < last * _FAR:
-            yield Finding(
-                Diagnosis.SWEEP_AND_TRIALS_DISAGREE,
-                f"The sweep falls from lr={first:.1e} to {last:.1e}: look at the picture, and "
-                "raise budget.",
-                doubtful=True,
-            )
 
 
-def _why(search: Search, total_steps: int | None, scale: float) -> str:
+def _beyond(search: Search) -> str:
+    """Return how the rates beyond the best trial can be tried."""
+    lr, (lowest, highest) = search.best.lr, search.lr_range
+    if math.isclose(lr, lowest):
+        return f"It is at the lowest rate: lower start_lr below {lowest:.1e}."
+    if math.isclose(lr, highest):
+        return f"It is at the highest rate: raise end_lr above {highest:.1e}."
+    side = "below" if neighbours(search.trials, search.best)[0] is None else "above"
+    return f"No rate {side} lr={lr:.1e} was tried: raise budget."
+
+
+def _sweep_findings(descent: Descent, best_lr: float) -> Iterator[Finding]:
+    """Yield whether the trials have left the descent of the sweep."""
+    if not descent.is_significant:
+        return
+    first, last = float(descent.lr[descent.last_above(0.1)]), descent.minimum_lr
+    if not first / _FAR < best_lr < last * _FAR:
+        yield Finding(
+            Diagnosis.SWEEP_AND_TRIALS_DISAGREE,
+            f"The sweep falls from lr={first:.1e} to {last:.1e}: look at the picture, and raise "
+            "budget.",
+            doubtful=True,
+        )
+
+
+def _why(search: Search, scale: float) -> str:
     best = search.best
     trials = f"of {len(search.trials)} trials of {search.trial_steps} steps"
     if search.is_on_plateau:
         return (
-            f"{trials} none got far below the {search.start:.4g} they began with; of those within "
-            "the noise of the best this has the highest rate"
+            f"{trials} none got far below the {search.initial_loss:.4g} they began with; of those "
+            "within the noise of the best this has the highest rate"
         )
     kind = "validation loss" if best.val_losses else "loss"
     found = f"{trials} the one at lr={best.lr:.1e} ended lowest, at a {kind} of {best.loss:.4g}"
     if scale == 1:
         return found
-    length = f"{total_steps} steps" if total_steps is not None else "a longer run"
+    length = f"{search.total_steps} steps" if search.total_steps is not None else "a longer run"
     return f"{found}; for {length} that rate is multiplied by {scale:.2g}"

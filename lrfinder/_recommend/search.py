@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
+from typing import Protocol
 
 import numpy as np
 
-from lrfinder._recommend.length import LengthLaw
+from lrfinder._recommend.length import LengthLaw, length_scale
 from lrfinder._recommend.trial import (
     Trial,
     TrialStop,
@@ -20,20 +22,20 @@ from lrfinder._recommend.trial import (
 from lrfinder._sweep.loop import Record
 
 # Probes lie this factor apart: the best of them is bracketed within one step up or down.
-PROBE_FACTOR = 2.5
+_PROBE_FACTOR = 2.5
 # Where a probe has not learned, or has left the level of the start, the next is a decade away.
 _FAR = 10.0
-# The last half of a probe is compared, all of it: by chance, all of 6 differences have the same
-# sign in 1 of 32 pairs.
+# Probes are compared over their last half. There, all of 6 differences have the same sign by chance
+# in 1 of 32 pairs.
 _PROBE_TAIL = 1 / 2
 _SHORTEST_PROBE = 8
-# One of this many parts of the first level's budget is the length of a probe.
+# A probe takes one part in this many of the first level's budget.
 _PROBES_IN_BUDGET = 20
-# A large budget is spent in levels, each this many times the one before and begun where that ended:
-# longer trials alone would never leave the neighbourhood of what the probes found.
+# A large budget is spent in levels. Each has this many times the budget of the one before, and
+# begins at its answer: longer trials alone would never get far from what the probes found.
 _LEVEL = 3
 _SMALLEST_LEVEL = 200
-# A smaller share of the spread of the batches is no change.
+# Changes below this share of the spread of the batches count as none.
 _SMALL = 0.3
 # Below this share of the loss that it began with, a trial is on its way to a loss of zero.
 _NEAR_ZERO = 0.1
@@ -43,35 +45,44 @@ _PROBE_SHARE = 0.4
 _PROGRESS = 3.0
 # Trials lie a factor of 2 apart: under 0.3 decades, which a parabola through three bridges.
 FACTOR = 2.0
-# Trials that the rest of the budget pays in full; the others are ended early. With validation only
-# whole ones can win, and the best trial with a neighbour on each side makes three.
+# Whole trials that the rest of the budget pays for; further ones fit in because some end early.
+# With validation only whole trials can win, and the best one with its two neighbours makes three.
 _TRIALS, _VALIDATED_TRIALS = 2.6, 3.0
 # A last trial that the budget cuts short is still worth making at this share of its length.
 _SHORTEST = 0.6
 
-Train = Callable[[float, int, TrialStop, bool], Record]
+
+class Train(Protocol):
+    """Trains afresh at one rate."""
+
+    def __call__(self, lr: float, steps: int, stop: TrialStop, *, validate: bool) -> Record:
+        """Train for some steps unless the stop condition ends it before; return the record."""
 
 
 class Search:
     """A search over learning rates within a budget of optimizer steps.
 
-    Every training begins with the same state and sees the same batches, so losses are compared
-    step by step. Probes are short and far apart: they go up by decades while nothing is learned,
+    Every run begins with the same state and sees the same batches, so losses are compared step by
+    step. Probes are short and far apart: they go up by decades while nothing is learned,
     down by decades while the loss leaves the level of its start, and then bracket the best rate.
     Trials are longer: a hill climb by factors of 2 from there. A large budget is spent in levels of
     ever longer trials; those of an earlier level count as probes. If there is a validation loss, it
     decides between trials; whether training learns at all is seen in the training loss.
 
     Args:
-        train: trains afresh at a rate, for a number of steps unless the stop condition ends it
-            before, with or without validation; returns what was recorded.
-        untrained: losses of the same batches while the model is as good as untrained.
+        train: trains from the same state each time.
+        untrained: losses of the same batches while the model has hardly changed.
         budget: optimizer steps for all probes and trials, > 0.
         lr_range: lowest and highest rate that may be tried.
         law: how the best rate falls with the number of steps.
         validated: whether `train` gives a validation loss.
-        total_steps: optimizer steps of the planned training, which no trial exceeds; None if they
-            are not known.
+        total_steps: optimizer steps of the planned run, which no trial exceeds; None for four times
+            a trial.
+
+    Attributes:
+        probes: short runs that found where to try, in the order they were made.
+        trials: runs that were compared, all of one length unless they ended early.
+        trial_steps: optimizer steps of a whole trial.
     """
 
     def __init__(
@@ -88,6 +99,8 @@ class Search:
         self.probes: list[Trial] = []
         self.trials: list[Trial] = []
         self.trial_steps = 0
+        self.lr_range = lr_range
+        self.total_steps = total_steps
         self._train = train
         self._levels = _levels(budget)
         self._budget = self._levels[0]
@@ -97,7 +110,6 @@ class Search:
         self.untrained = untrained[: self._probe_steps]
         # A trial that is hardly longer than a probe says no more than a probe.
         self._longest = max(total_steps or budget, 2 * self._probe_steps)
-        self._range = lr_range
         self._law = law
         self._whole_trials = _VALIDATED_TRIALS if validated else _TRIALS
 
@@ -115,16 +127,16 @@ class Search:
         """Try rates until both neighbours of the best one lose, or the budget is spent.
 
         Args:
-            start_lr: first rate, > 0.
+            start_lr: first rate, > 0; moved to the nearest one that may be tried.
         """
-        self._bracket(self._find_learning(self._probe(start_lr)))
+        self._bracket(self._find_learning(self._probe(self._within(start_lr))))
         steps, lr = self._probe_steps, parabola_minimum(self.probes)
         for budget in self._levels:
             self._budget, exponent = budget, self.exponent
             self.probes, self.trials = self.probes + self.trials, []
             self.trial_steps = min(self._longest, max(3, int(self._left() / self._whole_trials)))
-            # The best rate of the trials before is that of a shorter training.
-            self._climb(self._within(lr * (self.trial_steps / steps) ** -exponent))
+            # The answer so far is the best rate for shorter runs.
+            self._climb(self._within(lr * length_scale(steps, self.trial_steps, exponent)))
             steps, lr = self.trial_steps, self.best_lr
             if steps == self._longest:
                 return
@@ -154,10 +166,10 @@ class Search:
     def peak_exponent(self) -> float:
         """The same for the peak of a cycle.
 
-        It is 0 on a plateau. Where training overfits it is 1, unless the optimizer anneals itself:
-        how far a small rate gets depends on the product of the rate and the number of steps, and a
-        longer training should not get further than the best trial. A peak has little room above a
-        constant rate that stays high, since that is near the edge of stability.
+        It is 0 on a plateau. Where the best trial overfits it is 1, unless the optimizer anneals
+        itself: how far a small rate gets depends on the product of the rate and the number of
+        steps, and a longer run should not get further than the best trial. A peak has little room
+        above a constant rate that stays high, since that is near the edge of stability.
         """
         if self._follows_law:
             return self._law.usual
@@ -175,17 +187,17 @@ class Search:
     def _is_near_zero(self) -> bool:
         """Whether a trial is on its way to a loss of zero."""
         lowest = min((tail_mean(trial.losses) for trial in self.trials), default=math.inf)
-        return 0 <= lowest < _NEAR_ZERO * self.start
+        return 0 <= lowest < _NEAR_ZERO * self.initial_loss
 
     @property
     def is_on_plateau(self) -> bool:
         """Whether no trial has fallen by more than batches differ from each other."""
         lowest = self.best_in_training
-        fall = self.start - lowest.training_loss
+        fall = self.initial_loss - lowest.training_loss
         return fall < self.noise or fall < float(np.std(tail(lowest.losses), ddof=1))
 
     @property
-    def start(self) -> float:
+    def initial_loss(self) -> float:
         """The training loss that the trials began with."""
         return float(np.mean(self.untrained))
 
@@ -197,7 +209,7 @@ class Search:
     def has_progressed(self, trial: Trial) -> bool:
         """Return whether a trial ended below the loss it began with by more than noise."""
         error = self.noise * math.sqrt(1 / len(self.untrained) + 1 / len(tail(trial.losses)))
-        return trial.training_loss < self.start - _PROGRESS * error
+        return trial.training_loss < self.initial_loss - _PROGRESS * error
 
     def _find_learning(self, probe: Trial) -> Trial:
         """Go up or down by decades until a probe learns; halve the way where both are too far."""
@@ -218,7 +230,7 @@ class Search:
     def _bracket(self, probe: Trial) -> None:
         """Go up, else down, by single steps while the loss of the probes falls."""
         while self._can_probe() and self._change(probe) < 0:
-            for factor in (PROBE_FACTOR, 1 / PROBE_FACTOR):
+            for factor in (_PROBE_FACTOR, 1 / _PROBE_FACTOR):
                 lr = self._within(probe.lr * factor)
                 if self._can_probe() and _at(self.probes, lr) is None:
                     other = self._probe(lr)
@@ -232,7 +244,7 @@ class Search:
         """Try rates by factors of 2 until both neighbours of the best one lose."""
         trial = self._try(lr)
         while not self._is_usable(trial) and self._left() >= _SHORTEST * self.trial_steps:
-            if (elsewhere := self._elsewhere(trial)) is None:
+            if (elsewhere := self._untried_rate(trial)) is None:
                 break
             trial = self._try(elsewhere)
         for factor in (FACTOR, 1 / FACTOR):
@@ -245,11 +257,10 @@ class Search:
         """Return whether a trial has learned and, if it was validated, gives a finite loss."""
         return self.has_progressed(trial) and math.isfinite(trial.loss)
 
-    def _elsewhere(self, trial: Trial) -> float | None:
-        """Return a rate a decade from a trial without progress that was not tried, if there is one.
+    def _untried_rate(self, trial: Trial) -> float | None:
+        """Return where to go from a trial without progress; None if nothing is left to try.
 
-        One that has changed nothing is too low, another too high; where that leads back, the way
-        out is above all rates that were tried.
+        Go up a decade if it changed nothing, else down; if that rate was tried, go above them all.
         """
         beside = trial.lr * _FAR if self._change(trial) == 0 else trial.lr / _FAR
         above = max(tried.lr for tried in self.trials) * _FAR
@@ -258,7 +269,7 @@ class Search:
 
     def _probe(self, lr: float) -> Trial:
         stop = TrialStop(self._probe_steps, None)
-        losses = tuple(self._train(lr, self._probe_steps, stop, False).losses)
+        losses = tuple(self._train(lr, self._probe_steps, stop, validate=False).losses)
         whole = len(losses) == self._probe_steps
         probe = Trial(lr, tail_mean(losses, _PROBE_TAIL) if whole else math.inf, losses)
         if self._change(probe) > 0:
@@ -269,9 +280,9 @@ class Search:
     def _change(self, probe: Trial) -> int:
         """Return -1 if a probe may have learned, 1 if it has raised the loss, 0 if nothing changed.
 
-        On the same batches even a small change has the same sign at every step. Changes of mixed
-        signs are noise of the training: it is too high where they are larger than the batches
-        differ from one another, and worth a comparison where they are smaller.
+        On the same batches even a small change has the same sign at every step. Where signs are
+        mixed, the training is noisy: the rate is too high if the changes are larger than batches
+        differ, and worth a comparison if they are smaller.
         """
         if not math.isfinite(probe.loss):
             return 1
@@ -280,15 +291,15 @@ class Search:
         size, spread = float(np.abs(changes).mean()), float(np.std(self.untrained))
         if size <= _SMALL * spread:
             return 0
-        is_even = len(set(np.sign(changes).tolist())) == 1
-        return int(np.sign(changes.mean())) if is_even or size > spread else -1
+        same_sign = len(set(np.sign(changes).tolist())) == 1
+        return int(np.sign(changes.mean())) if same_sign or size > spread else -1
 
     def _try(self, lr: float) -> Trial:
         best = self.best if self.trials else None
         incumbent = best.losses if best is not None and best.lr < lr else None
         steps = min(self.trial_steps, self._left())
         stop = TrialStop(self.trial_steps, incumbent)
-        record = self._train(lr, steps, stop, True)
+        record = self._train(lr, steps, stop, validate=True)
         loss = self._loss_of(record, best)
         trial = Trial(lr, loss, tuple(record.losses), tuple(record.val_losses))
         self.trials.append(trial)
@@ -307,7 +318,7 @@ class Search:
         return best.loss + (tail_mean(losses) - tail_mean(best.losses[: len(losses)]))
 
     def _within(self, lr: float) -> float:
-        low, high = self._range
+        low, high = self.lr_range
         return min(max(lr, low), high)
 
     def _left(self) -> int:
@@ -335,8 +346,7 @@ def parabola_minimum(trials: Sequence[Trial]) -> float:
         trials: at least one.
     """
     best = _best(trials)
-    lower = max((t for t in trials if t.lr < best.lr), key=lambda t: t.lr, default=None)
-    higher = min((t for t in trials if t.lr > best.lr), key=lambda t: t.lr, default=None)
+    lower, higher = neighbours(trials, best)
     if lower is None or higher is None:
         return best.lr
     left, right = lower.loss - best.loss, higher.loss - best.loss
@@ -348,6 +358,14 @@ def parabola_minimum(trials: Sequence[Trial]) -> float:
     bend = left * up + right * down
     offset = 0.5 * (left * up**2 - right * down**2) / bend if bend > 0 else 0.0
     return best.lr * math.exp(offset)
+
+
+def neighbours(trials: Sequence[Trial], trial: Trial) -> tuple[Trial | None, Trial | None]:
+    """Return the trials at the next lower and the next higher rate, where there are any."""
+    lower = (each for each in trials if each.lr < trial.lr)
+    higher = (each for each in trials if each.lr > trial.lr)
+    rate = attrgetter("lr")
+    return max(lower, key=rate, default=None), min(higher, key=rate, default=None)
 
 
 def _best(trials: Sequence[Trial]) -> Trial:

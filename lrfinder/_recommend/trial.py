@@ -18,7 +18,7 @@ _GIVE_UP_FROM = 0.4
 _GIVE_UP_EVERY = 6
 # Parts of the validation batches, measured in turn: a round of them takes away what single batches
 # differ by, and a trial has several rounds.
-VAL_BATCHES = 8
+VAL_PARTS = 8
 # Optimizer steps from one validation of a trial to the next; a forward pass takes about a third of
 # a step, so a trial takes about a sixth longer.
 VAL_EVERY = 2
@@ -108,9 +108,11 @@ def is_within_noise(trial: Trial, best: Trial) -> bool:
     """
     one, other = (each.val_losses or each.losses for each in (trial, best))
     steps = min(len(one), len(other))
-    behind = np.subtract(tail(one[:steps]), tail(other[:steps]))
-    if len(behind) < 2 or not (math.isfinite(trial.loss) and np.isfinite(behind).all()):
+    last, best_last = np.asarray([tail(losses[:steps]) for losses in (one, other)])
+    finite = math.isfinite(trial.loss) and np.isfinite([last, best_last]).all()
+    if len(last) < 2 or not finite:
         return False
+    behind = last - best_last
     return bool(behind.mean() < _SIGMAS * behind.std(ddof=1) / math.sqrt(len(behind)))
 
 
@@ -119,15 +121,15 @@ def overfits_after(trial: Trial) -> int | None:
 
     The mean of its last round over the validation batches is compared with the lowest round's.
     """
-    rounds = len(trial.val_losses) // VAL_BATCHES
+    rounds = len(trial.val_losses) // VAL_PARTS
     if rounds < 2 or not np.isfinite(trial.val_losses).all():
         return None
-    losses = np.reshape(trial.val_losses[-rounds * VAL_BATCHES :], (rounds, VAL_BATCHES))
+    losses = np.reshape(trial.val_losses[-rounds * VAL_PARTS :], (rounds, VAL_PARTS))
     means = losses.mean(axis=1)
     lowest = int(means.argmin())
     rise = losses[-1] - losses[lowest]  # on the same batches
-    noise = _RISE_SIGMAS * rise.std(ddof=1) / math.sqrt(VAL_BATCHES)
+    noise = _RISE_SIGMAS * rise.std(ddof=1) / math.sqrt(VAL_PARTS)
     if rise.mean() <= max(noise, _OVERFITTING * (means[0] - means[lowest])):
         return None
-    measured = len(trial.val_losses) - (rounds - lowest - 0.5) * VAL_BATCHES
+    measured = len(trial.val_losses) - (rounds - lowest - 0.5) * VAL_PARTS
     return round(len(trial.losses) * measured / len(trial.val_losses))

@@ -28,7 +28,7 @@ class Batches(Iterator[Any]):
     """
 
     def __init__(self, loader: Iterable[Any], cached: int | None = None) -> None:
-        self._loader = _own_workers(loader) if cached is None else take(loader, cached)
+        self._loader = with_own_workers(loader) if cached is None else take(loader, cached)
         self._iterator = iter(self._loader)
         self._begun = False
 
@@ -54,7 +54,7 @@ def take(loader: Iterable[Any], count: int) -> list[Any]:
     Raises:
         InvalidInputError: if the loader has none.
     """
-    iterator = iter(_own_workers(loader))
+    iterator = iter(with_own_workers(loader))
     try:
         batches = list(islice(iterator, count))
     finally:
@@ -79,7 +79,7 @@ def _empty() -> InvalidInputError:
     )
 
 
-def _own_workers(loader: Iterable[Any]) -> Iterable[Any]:
+def with_own_workers(loader: Iterable[Any]) -> Iterable[Any]:
     """Return a loader with persistent workers of its own, if it has any.
 
     Persistent workers have random number generators that cannot be restored. So the user's workers
@@ -89,7 +89,7 @@ def _own_workers(loader: Iterable[Any]) -> Iterable[Any]:
         own = copy.copy(loader)
         own._iterator = None
         if hasattr(own, "base_dataloader"):  # Accelerate's loader, around the one with the workers
-            own.base_dataloader = _own_workers(own.base_dataloader)
+            own.base_dataloader = with_own_workers(own.base_dataloader)
         return own
     return loader
 

@@ -46,7 +46,7 @@ def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
         )
 
 
-def check_alone(name: str, **others: Any) -> None:
+def check_exclusive(name: str, **others: Any) -> None:
     """Raise `InvalidInputError` if `name` is given together with arguments that it replaces."""
     given = " and ".join(other for other, value in others.items() if value is not None)
     if given:
@@ -106,7 +106,7 @@ def check_count(name: str, value: Any, *, at_least: int = 1, advice: str = "") -
         )
 
 
-def answer_keywords(**answers: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+def reject_keywords(**answers: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
     """Return a decorator that answers keywords which are named otherwise here than elsewhere."""
 
     def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:

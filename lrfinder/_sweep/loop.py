@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch.optim import Optimizer
@@ -51,6 +51,14 @@ class Record:
     metrics: dict[str, list[float]] = field(default_factory=dict)
     stop_reason: StopReason = StopReason.COMPLETED
     batch_size: int | None = None
+
+    def negated(self) -> Record:
+        """Return a record of losses that are lower where those of this one are higher."""
+        return replace(
+            self,
+            losses=[-loss for loss in self.losses],
+            val_losses=[-loss for loss in self.val_losses],
+        )
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from lrfinder._sweep.smoothing import ema_step
 # The mean absolute difference of two normal draws is 2 / sqrt(pi) standard deviations.
 _SIGMA_PER_DIFFERENCE = math.sqrt(math.pi) / 2
 # A fall smaller than this many standard deviations of the noise is not a descent to compare with.
-_NOISE_FLOOR = 4.0
-# Steps after which the estimate of the noise is used.
+NOISE_FLOOR = 4.0
+# Steps in which the noise is estimated whatever the loss does; later only while it falls.
 _NOISE_STEPS = 10
 # Nor is a fall within the resolution of a float32 loss: 8 units in its last place.
 RESOLUTION = 2.0**-20
@@ -107,4 +107,4 @@ class DivergenceStop:
 
     def _scale(self) -> float:
         fall = self._first - self._best
-        return max(fall, _NOISE_FLOOR * self._noise, RESOLUTION * abs(self._best))
+        return max(fall, NOISE_FLOOR * self._noise, RESOLUTION * abs(self._best))

@@ -23,7 +23,7 @@ from lrfinder._sweep.param_groups import learning_rates
 
 
 @dataclass(frozen=True)
-class UserStep:
+class UpdateStep:
     """Calls the user's function, which does forward, backward and every optimizer step.
 
     Attributes:
@@ -79,7 +79,7 @@ _users = 0
 
 
 @contextmanager
-def restores(optimizers: Iterable[Any]) -> Iterator[None]:
+def allow_steps_of(optimizers: Iterable[Any]) -> Iterator[None]:
     """Let update steps of this thread step these optimizers; other objects are ignored."""
     before = _watch.restored
     _watch.restored = (*before, *(getattr(each, "param_groups", None) for each in optimizers))

@@ -45,7 +45,7 @@ def flush() -> None:
         _discard_output()
 
 
-def check_directory(directory: Path, *names: str) -> None:
+def prepare_directory(directory: Path, *names: str) -> None:
     """Create a directory and check that files of these names can be written there."""
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--output {directory} is a file; pass a directory")
@@ -77,7 +77,7 @@ def draw(result: RangeTestResult, path: Path, answer: Suggestion | None = None) 
     It marks the answer, with the trials of a recommendation beside the sweep; without an answer,
     what the sweep suggests.
     """
-    with any_backend():
+    with without_mplbackend():
         from matplotlib.figure import Figure  # without pyplot, no display is needed
 
         if isinstance(answer, Recommendation):
@@ -93,7 +93,7 @@ def draw(result: RangeTestResult, path: Path, answer: Suggestion | None = None) 
 
 
 @contextmanager
-def any_backend() -> Iterator[None]:
+def without_mplbackend() -> Iterator[None]:
     """Hide MPLBACKEND: a picture in a file needs no backend, and a wrong name is an error."""
     backend = os.environ.pop("MPLBACKEND", None)
     try:

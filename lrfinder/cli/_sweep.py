@@ -16,7 +16,7 @@ from lrfinder._errors import NoSuggestionError
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
-from lrfinder.cli._output import CommandError, UsageError, check_directory, draw, say
+from lrfinder.cli._output import CommandError, UsageError, draw, prepare_directory, say
 from lrfinder.suggestion import Suggestion
 
 _PICTURE = "lr_finder.png"
@@ -92,7 +92,7 @@ def check_options(arguments: argparse.Namespace) -> None:
     for name in unused:
         if getattr(arguments, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} {reason}")
-    check_directory(arguments.output, _PICTURE, _NUMBERS)
+    prepare_directory(arguments.output, _PICTURE, _NUMBERS)
 
 
 def step_settings(model: nn.Module, arguments: argparse.Namespace) -> dict[str, Any]:

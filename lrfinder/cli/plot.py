@@ -9,7 +9,7 @@ from typing import Any
 from lrfinder import _export
 from lrfinder._recommend import Recommendation, recommendation
 from lrfinder._result import RangeTestResult
-from lrfinder.cli._output import CommandError, UsageError, any_backend, check_file, draw, say
+from lrfinder.cli._output import CommandError, UsageError, check_file, draw, say, without_mplbackend
 
 _EXAMPLES = """\
 examples:
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _check_suffix(output: Path) -> None:
-    with any_backend():
+    with without_mplbackend():
         from matplotlib.backend_bases import FigureCanvasBase
 
     known = FigureCanvasBase.get_supported_filetypes()

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
-from lrfinder._sweep.batches import _own_workers
+from lrfinder._sweep.batches import with_own_workers
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class _Fetcher:
 def _portions(trainer: Trainer, combined: Any) -> Iterator[list[_MicroBatch]]:
     """Yield the batches of an epoch, as many at a time as one optimizer step takes."""
     loader = copy.copy(combined)  # the trainer has begun to iterate its own
-    loader.flattened = [_own_workers(part) for part in combined.flattened]
+    loader.flattened = [with_own_workers(part) for part in combined.flattened]
     portion: list[_MicroBatch] = []
     for index, (batch, *_) in enumerate(loader):
         is_last = index + 1 == trainer.num_training_batches

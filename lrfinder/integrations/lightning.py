@@ -19,7 +19,7 @@ from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
-from lrfinder._sweep.checks import answer_keywords
+from lrfinder._sweep.checks import reject_keywords
 from lrfinder.integrations._lightning_loop import (
     CALLBACKS,
     PACKAGES,
@@ -65,7 +65,7 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
 
     is_finder = True  # it has no part in a training step
 
-    @answer_keywords(val_dataloaders="pass a single loader as val_loader")
+    @reject_keywords(val_dataloaders="pass a single loader as val_loader")
     def __init__(
         self,
         *,
@@ -137,7 +137,7 @@ class Recommend(RangeTest):
         return recommendation
 
 
-@answer_keywords(val_dataloaders="pass a single loader as val_loader")
+@reject_keywords(val_dataloaders="pass a single loader as val_loader")
 def range_test(
     trainer: Trainer,
     module: LightningModule,
@@ -180,7 +180,7 @@ def range_test(
     return result
 
 
-@answer_keywords(val_dataloaders="pass a single loader as val_loader")
+@reject_keywords(val_dataloaders="pass a single loader as val_loader")
 def recommend(
     trainer: Trainer,
     module: LightningModule,

@@ -24,7 +24,7 @@ class Curve:
         loss: values to be lowered, shape `(n,)`; may hold NaN and infinity.
         step_mode: spacing of the rates, `"exp"` or `"linear"`.
         stop_reason: why the sweep ended.
-        num_iter: optimizer steps of the sweep, >= n.
+        steps: optimizer steps of the sweep, >= n.
         group_lrs: rates of every parameter group, shape `(groups, n)`.
         repeats: the same quantity in each of k sweeps, shape `(k, n)`.
         batch_size: samples in one optimizer step; None if unknown.
@@ -41,15 +41,14 @@ class Curve:
     loss: Array
     step_mode: StepMode
     stop_reason: StopReason
-    num_iter: int
+    steps: int
     group_lrs: Array
     repeats: Array
     batch_size: int | None = None
 
-    def single(self, index: int) -> Curve:
-        """Return the curve of one of the sweeps."""
-        loss = self.repeats[index]
-        return replace(self, loss=loss, repeats=loss[None])
+    def singles(self) -> list[Curve]:
+        """Return the curve of each sweep."""
+        return [replace(self, loss=loss, repeats=loss[None]) for loss in self.repeats]
 
     def lrs_at(self, lr: float) -> tuple[float, ...]:
         """Return the rate of every parameter group where the largest group's rate is `lr`.

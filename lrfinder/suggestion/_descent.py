@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lrfinder._errors import NoSuggestionError
-from lrfinder._sweep.stopping import RESOLUTION
+from lrfinder._sweep.stopping import NOISE_FLOOR, RESOLUTION
 from lrfinder.suggestion._curve import Array, Curve
 from lrfinder.suggestion._smoothing import gaussian_smooth, median_filter
 
@@ -21,8 +21,8 @@ from lrfinder.suggestion._smoothing import gaussian_smooth, median_filter
 _PEAK = 0.5
 # Fewer points than this do not show a shape.
 _FEWEST_POINTS = 5
-# Smoothing that finds the minimum, in points: about a seventh of a decade at 12 steps per decade;
-# and the least share of a decade, for sweeps of thousands of steps.
+# Smoothing that finds the minimum, in steps: about a sixth of a decade at 12 steps per decade; and
+# the least share of a decade, for sweeps of thousands of steps.
 _WIDTH = 2.0
 _SHARE_OF_DECADE = 1 / 50
 # A loss this many times the fall above the level of the start has exploded; a sweep of the default
@@ -47,13 +47,13 @@ class Descent(NamedTuple):
 
     Attributes:
         curve: what was analysed.
-        lr: rates up to the last finite loss, shape `(n,)`.
-        raw: losses without gaps and single outliers, shape `(n,)`.
+        lr: rates up to the last finite loss, or to where the loss exploded, shape `(n,)`.
+        raw: losses without gaps and single outliers, cut at about twice the fall, shape `(n,)`.
         loss: the same, smoothed without lag, shape `(n,)`.
         minimum: index of the lowest smoothed loss.
-        top: highest smoothed loss left of the minimum.
+        top: highest smoothed loss left of the minimum, but not above the level of the start.
         noise: standard deviation of the raw loss around its trend.
-        width: standard deviation of the smoothing's kernel, in points.
+        width: standard deviation of the smoothing's kernel, in steps.
 
     Example:
         >>> def lowest(descent: Descent) -> float:  # what a rule looks like
@@ -109,21 +109,21 @@ class Descent(NamedTuple):
         return self.minimum > 0 and bool(self.lr[self.last_above(_FLAT)] >= 10 * self.lr[0])
 
     @property
-    def points(self) -> int:
+    def fall_steps(self) -> int:
         """Number of steps between 10 % and 90 % of the fall."""
         return self.last_above(0.9) - self.last_above(0.1)
 
     @property
-    def own_points(self) -> float:
+    def unsmoothed_fall_steps(self) -> float:
         """The same without what the smoothing adds to a fall that is shorter than its kernel."""
         added = _TEN_TO_NINETY * self.width
-        return math.sqrt(max(self.points**2 - added**2, 1.0))
+        return math.sqrt(max(self.fall_steps**2 - added**2, 1.0))
 
     def last_above(self, share: float) -> int:
-        """Return the last index left of the minimum at which a share of the fall is still to come.
+        """Return the last index left of the minimum before a share of the fall is done.
 
         Args:
-            share: of the fall that is done, in (0, 1).
+            share: of the fall, in (0, 1).
         """
         above = np.flatnonzero(self.loss[: self.minimum + 1] > self.top - share * self.fall)
         return int(above[-1]) if len(above) else 0
@@ -221,8 +221,8 @@ def analyze_descent(curve: Curve) -> Descent:
     smooth = gaussian_smooth(raw, width)
     minimum = int(np.argmin(smooth))
     # A bump before the fall is no part of it: the fall begins at the level of the start.
-    start = max(float(smooth[0]), start) + _START_SIGMAS * _smoothed_noise(noise, width)
-    top = min(float(smooth[: minimum + 1].max()), start)
+    ceiling = max(float(smooth[0]), start) + _START_SIGMAS * _smoothed_noise(noise, width)
+    top = min(float(smooth[: minimum + 1].max()), ceiling)
     return Descent(curve, curve.lr[:end], raw, smooth, minimum, top, noise, width)
 
 
@@ -234,7 +234,7 @@ def _explosion(raw: Array) -> int:
     """
     start = _start_level(raw)
     fall = start - float(raw.min())
-    far = start + _EXPLOSION * max(fall, 4 * _noise_level(raw), RESOLUTION * abs(start))
+    far = start + _EXPLOSION * max(fall, NOISE_FLOOR * _noise_level(raw), RESOLUTION * abs(start))
     beyond = np.flatnonzero(raw > far)
     return max(int(beyond[0]), _FEWEST_POINTS) if len(beyond) else len(raw)
 

@@ -127,14 +127,14 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def to_begin_lower(curve: Curve) -> str:
+def advise_lower_start(curve: Curve) -> str:
     """Return what shows the beginning of a descent that the sweep does not reach down to."""
     if curve.step_mode == "linear":  # its second rate is the step between two of them
         return f"lower end_lr to {curve.lr[-1] / 10:.0e} for smaller steps, or sweep exponentially"
     return f"lower start_lr to {curve.lr[0] / 1000:.0e}, or pass start_lr=None"
 
 
-def to_end_higher(curve: Curve) -> str:
+def advise_higher_end(curve: Curve) -> str:
     """Return what shows the end of a descent that goes on beyond the sweep."""
     if curve.step_mode == "linear":
         return f"raise end_lr to {curve.lr[-1] * 10:.0e}"
@@ -158,7 +158,7 @@ def _end_findings(descent: Descent) -> Iterator[Finding]:
     if descent.last_above(0.1) <= max(1, _BEGINNING * last):
         yield Finding(
             Diagnosis.FALLS_FROM_THE_START,
-            _sentence(to_begin_lower(descent.curve)),
+            _sentence(advise_lower_start(descent.curve)),
             doubtful=True,
         )
     if descent.curve.stop_reason is not StopReason.COMPLETED:
@@ -166,7 +166,7 @@ def _end_findings(descent: Descent) -> Iterator[Finding]:
     if not descent.exploded and descent.minimum >= last - 1:
         yield Finding(
             Diagnosis.MINIMUM_AT_THE_END,
-            _sentence(to_end_higher(descent.curve)),
+            _sentence(advise_higher_end(descent.curve)),
             doubtful=True,
         )
     elif not descent.exploded and descent.loss[-1] - descent.bottom < 0.1 * descent.fall:
@@ -178,8 +178,8 @@ def _end_findings(descent: Descent) -> Iterator[Finding]:
 
 
 def _fall_findings(descent: Descent) -> Iterator[Finding]:
-    if descent.own_points < _FEWEST_STEPS:
-        times = math.ceil(_FEWEST_STEPS / descent.own_points)
+    if descent.unsmoothed_fall_steps < _FEWEST_STEPS:
+        times = math.ceil(_FEWEST_STEPS / descent.unsmoothed_fall_steps)
         yield Finding(
             Diagnosis.FEW_STEPS,
             f"Take {times} times as many steps (num_iter), or narrow the range.",

@@ -8,7 +8,12 @@ from collections.abc import Iterator, Sequence
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder.suggestion._curve import Curve
 from lrfinder.suggestion._descent import Descent, Reading, Rule, analyze_descent
-from lrfinder.suggestion._diagnosis import confidence, diagnose, to_begin_lower, to_end_higher
+from lrfinder.suggestion._diagnosis import (
+    advise_higher_end,
+    advise_lower_start,
+    confidence,
+    diagnose,
+)
 from lrfinder.suggestion._suggestion import Suggestion
 from lrfinder.suggestion.midpoint import midpoint
 from lrfinder.suggestion.minimum import minimum
@@ -57,20 +62,20 @@ def _check_inside(lr: float, descent: Descent) -> None:
     if lr <= first:
         raise NoSuggestionError(
             f"the descent begins before the first learning rate, {first:.1e}; "
-            f"{to_begin_lower(descent.curve)}"
+            f"{advise_lower_start(descent.curve)}"
         )
     if lr >= last:
         raise NoSuggestionError(
             f"the descent goes on beyond the last learning rate, {last:.1e}; "
-            f"{to_end_higher(descent.curve)}"
+            f"{advise_higher_end(descent.curve)}"
         )
 
 
 def _readings_of_repeats(rule: Rule, curve: Curve) -> Iterator[Reading]:
     """Read each of several sweeps alone; one that shows no descent is left out."""
-    for index in range(len(curve.repeats) if len(curve.repeats) > 1 else 0):
+    for single in curve.singles() if len(curve.repeats) > 1 else ():
         try:
-            descent = analyze_descent(curve.single(index))
+            descent = analyze_descent(single)
             descent.check_significant()
             yield rule(descent)
         except NoSuggestionError:

@@ -27,7 +27,7 @@ def steepest(descent: Descent) -> Reading:
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
         section 3.3, for the descent as the range of useful rates; the window is our own.
     """
-    width = max(_NARROWEST, _SHARE_OF_FALL * descent.points)
+    width = max(_NARROWEST, _SHARE_OF_FALL * descent.fall_steps)
     slope = gaussian_slope(np.minimum(descent.raw, descent.top), width)
     lr = float(descent.lr[np.argmin(slope[: descent.minimum + 1])])
     why = (

@@ -234,6 +234,20 @@ def test_bounds_around_the_wrong_rates_are_seen_in_the_confidence(factor):
     assert bounded.confidence is not Confidence.HIGH
 
 
+@pytest.mark.parametrize(
+    ("bounds", "advice"),
+    [
+        ({"end_lr": 1e-2}, "at the highest rate: raise end_lr above 1.0e-02"),
+        ({"start_lr": 0.8, "end_lr": 100.0}, "at the lowest rate: lower start_lr below 8.0e-01"),
+    ],
+)
+def test_a_best_trial_at_a_bound_names_the_bound_to_move(bounds, advice):
+    model, optimizer, criterion, loader = digits()
+    found = LRFinder(model, optimizer, criterion).recommend(loader, progress=False, **bounds)
+    (edge,) = [f for f in found.findings if f.diagnosis is Diagnosis.BEST_TRIAL_AT_THE_EDGE]
+    assert advice in str(edge)
+
+
 def test_open_bounds_are_taken_as_by_range_test():
     model, optimizer, criterion, loader = digits()
     finder = LRFinder(model, optimizer, criterion)

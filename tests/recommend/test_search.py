@@ -187,6 +187,23 @@ def test_a_trial_that_changes_nothing_is_followed_by_a_higher_one():
     assert found.best.lr > 0.3
 
 
+class DivergesLate(Training):
+    """The same, but trials at all but the lowest rates fail before they are half done."""
+
+    def train(self, lr, steps, stop, validate=False):
+        losses = super().train(lr, steps, TrialStop(steps, None)).losses
+        if validate and lr > self.best_lr / 1e3:
+            losses[9 * steps // 20 :] = [math.inf]
+        return Record(losses)
+
+
+@settings(max_examples=100, deadline=None)
+@given(budget=st.integers(150, 600))
+def test_a_trial_that_the_budget_cuts_short_after_diverged_ones_has_a_loss(budget):
+    found = search(DivergesLate(1e-2), 1e-2, budget)
+    assert not any(math.isnan(trial.loss) for trial in found.trials)
+
+
 def test_no_trial_is_made_twice():
     for away in (-3, -1, 0, 1, 3):
         trials = search(Training(1e-2), 10.0 ** (-2 + away), 2000).trials
@@ -208,7 +225,7 @@ def test_where_the_loss_explodes_the_probes_go_down_by_decades():
 
 def test_a_training_that_does_not_depend_on_the_rate_is_probed_upwards_only():
     found = Search(
-        lambda lr, steps, stop, validate: Record(UNTRAINED[:steps]),
+        lambda lr, steps, stop, *, validate: Record(UNTRAINED[:steps]),
         UNTRAINED[:50], budget=250, lr_range=(1e-7, 10), law=LengthLaw(0.4, 0.2),
     )  # fmt: skip
     found.run(1e-3)

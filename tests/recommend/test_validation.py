@@ -78,7 +78,7 @@ def loss_at(lr, best_lr, step):
 def search_with(val_loss, budget):
     """Return a search and its training: best at 1e-2, and in validation a function of the rate."""
 
-    def train(lr, steps, stop, validate):
+    def train(lr, steps, stop, *, validate):
         record = Record()
         for step in range(steps):
             record.losses.append(loss_at(lr, 1e-2, step) + 0.01 * (-1) ** step)
@@ -100,7 +100,9 @@ def test_the_search_goes_to_the_rate_with_the_lowest_validation_loss():
     search.run(1e-2)
     assert 1e-3 < search.best_lr < 4e-3
     assert search.best_in_training.lr > 1.5 * search.best.lr
-    whole = train(search.best.lr, search.trial_steps, TrialStop(search.trial_steps, None), True)
+    whole = train(
+        search.best.lr, search.trial_steps, TrialStop(search.trial_steps, None), validate=True
+    )
     assert search.best.loss == tail_mean(whole.val_losses)
     assert not any(probe.val_losses for probe in search.probes[:3])
 
