@@ -1,4 +1,4 @@
-"""The learning rate for a PyTorch model, found before training and confirmed by short trainings.
+"""The learning rate for a PyTorch model, found before training and confirmed by short runs.
 
 ```
 cli, integrations    the command, and one file per framework

@@ -57,7 +57,7 @@ class LRFinder:
     A range test trains the model for about a hundred steps while the learning rate rises from far
     too low to far too high, and records the loss of each step. A good rate lies where the loss
     falls. `range_test` records the curve, `suggest` reads a rate off it, and `recommend` also tries
-    rates in short trainings, which is more reliable. Afterwards the weights, the optimizer, the
+    rates in short runs, which is more reliable. Afterwards the weights, the optimizer, the
     random number generators and all else are restored exactly.
 
     Args:

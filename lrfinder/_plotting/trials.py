@@ -44,7 +44,7 @@ def draw_trials(
     bottom, top = min(heights), max(heights)
     margin = 0.35 * (top - bottom) or 0.1 * abs(top) or 1.0
     ax.set_ylim(bottom - margin, top + margin)
-    _draw_points(ax, probes, "o", marks.BLUE, "probes, the shortest trainings", alpha=0.35)
+    _draw_points(ax, probes, "o", marks.BLUE, "probes, the shortest runs", alpha=0.35)
     _draw_points(ax, trials, "o-", marks.BLUE, "trials", alpha=1.0)
     ax.axvline(lr, color=marks.GREEN, linewidth=1.2, label=f"recommended: {lr:.2e}")
     if not math.isclose(best_lr, lr):

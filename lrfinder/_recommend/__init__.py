@@ -1,6 +1,6 @@
-"""The recommended rate: a coarse sweep, then short trainings around its descent.
+"""The recommended rate: a coarse sweep, then short runs around its descent.
 
-`search.py` chooses which rates are tried, `trial.py` is one short training, `length.py` scales the
+`search.py` chooses which rates are tried, `trial.py` is one short run, `length.py` scales the
 answer to the length of the training to come, and `recommendation.py` puts the answer together. May
 import `_result` and what lies below. Read `recommendation.py`, `search.py`, `trial.py`.
 """

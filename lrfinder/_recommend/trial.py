@@ -1,4 +1,4 @@
-"""One short training at a constant learning rate."""
+"""One short run at a constant learning rate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SIGMAS = 2.0
 
 @dataclass(frozen=True)
 class Trial:
-    """One short training at a constant rate, from the state that the range test began with.
+    """One short run at a constant rate, from the state that the range test began with.
 
     Attributes:
         lr: learning rate of the group with the largest one, > 0.

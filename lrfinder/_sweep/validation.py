@@ -18,8 +18,8 @@ from lrfinder._sweep.loss import LossFunction
 class Validation:
     """Measures the mean loss over the first batches of a loader, all at once or one after another.
 
-    Where trainings from the same state are compared, the second costs less: a part at each call,
-    in the same order in each training.
+    Where runs from the same state are compared, the second costs less: a part at each call, in the
+    same order in each run.
 
     Args:
         model: evaluated in eval mode, without gradients.

@@ -1,7 +1,7 @@
 """The command `lrfinder`: it searches for a learning rate, prints it and writes the sweep to files.
 
 It may import the whole library, and nothing imports it. Read `run.py` first (the subcommand for
-your own model), then `_sweep.py` (what `run` and `demo` share), `demo.py` with its task in
+your own model), then `_search.py` (what `run` and `demo` share), `demo.py` with its task in
 `demo_task.py`, `plot.py`, and `_output.py` (what is printed and where files go).
 """
 

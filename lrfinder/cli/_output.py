@@ -12,7 +12,6 @@ from pathlib import Path
 from lrfinder._errors import LRFinderError
 from lrfinder._recommend import Recommendation
 from lrfinder._result import RangeTestResult
-from lrfinder.suggestion import Suggestion
 
 # The picture and the numbers of a sweep need about a tenth of this.
 _ROOM = 2**20
@@ -67,25 +66,30 @@ def check_file(path: Path) -> None:
         return
     if not os.access(path, os.W_OK):
         raise CommandError(f"could not write {path}: it is read-only")
-    if path.suffix != ".json" and path.is_file() and path.open("rb").read(1) == b"{":
-        raise UsageError(f"{path} holds a saved result; choose another name for the picture")
+    if path.suffix != ".json" and path.is_file():
+        with path.open("rb") as file:
+            if file.read(1) == b"{":
+                raise UsageError(
+                    f"{path} holds a saved result; choose another name for the picture"
+                )
 
 
-def draw(result: RangeTestResult, path: Path, answer: Suggestion | None = None) -> None:
-    """Write the picture of a result in the format that the file's suffix names.
+def draw(found: RangeTestResult | Recommendation, path: Path) -> None:
+    """Write the picture of a sweep, with the trials beside it where there are some.
 
-    It marks the answer, with the trials of a recommendation beside the sweep; without an answer,
-    what the sweep suggests.
+    Args:
+        found: what is drawn.
+        path: its suffix names the format.
     """
     with without_mplbackend():
         from matplotlib.figure import Figure  # without pyplot, no display is needed
 
-        if isinstance(answer, Recommendation):
+        if isinstance(found, Recommendation):
             figure = Figure(figsize=(13, 5), layout="constrained")
-            answer.plot(figure.subplots(1, 2))
+            found.plot(figure.subplots(1, 2))
         else:
             figure = Figure(figsize=(8, 5), layout="constrained")
-            result.plot(ax=figure.subplots(), suggestion=answer)
+            found.plot(ax=figure.subplots())
         try:
             figure.savefig(path, dpi=150)
         except OSError as error:

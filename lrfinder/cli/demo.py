@@ -9,7 +9,7 @@ import torch
 
 from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
-from lrfinder.cli._sweep import add_options, check_options, search, step_settings
+from lrfinder.cli._search import add_options, check_options, search, step_settings
 from lrfinder.cli.demo_task import DATASETS, OPTIMIZERS, Task, build
 
 _EXAMPLES = """\
@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
         "demo",
         help="find a learning rate for a small network on real images",
         description="Finds a learning rate for a small convolutional network on the handwritten "
-        "digits of scikit-learn: one sweep over all rates, then short trainings at the rates in "
+        "digits of scikit-learn: one sweep over all rates, then short runs at the rates in "
         "question. Prints the rate and writes the sweep to lr_finder.png and lr_finder.json.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

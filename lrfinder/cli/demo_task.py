@@ -95,9 +95,12 @@ def build(dataset: str = "digits", optimizer: str = "sgd", *, seed: int = 0) -> 
         InvalidInputError: if there is no such data set or optimizer.
         DownloadError: if the data set cannot be downloaded.
     """
-    for name, known in ((dataset, DATASETS), (optimizer, OPTIMIZERS)):
+    for argument, name, known in (
+        ("dataset", dataset, DATASETS),
+        ("optimizer", optimizer, OPTIMIZERS),
+    ):
         if name not in known:
-            raise InvalidInputError(f"expected one of {', '.join(known)}, got {name!r}")
+            raise InvalidInputError(f"{argument} must be one of {', '.join(known)}, got {name!r}")
     torch.manual_seed(seed)
     channels = 3 if dataset == "cifar10" else 1
     train, val = (_images(dataset, channels, train=part) for part in (True, False))

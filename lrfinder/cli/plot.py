@@ -46,11 +46,11 @@ def run(arguments: argparse.Namespace) -> None:
     _check_suffix(output)
     try:
         has_trials = _export.format_of(arguments.result) == recommendation.FORMAT
-        answer = Recommendation.load(arguments.result) if has_trials else None
-        result = (answer and answer.result) or RangeTestResult.load(arguments.result)
+        kind = Recommendation if has_trials else RangeTestResult
+        found = kind.load(arguments.result)
     except OSError as error:
         raise CommandError(f"could not read {arguments.result}: {error.strerror}") from None
-    draw(result, output, answer)
+    draw(found, output)
     say(f"Files: {output}")
 
 

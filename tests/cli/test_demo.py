@@ -163,5 +163,7 @@ def test_training_and_validation_share_no_image():
 
 @pytest.mark.parametrize("names", [("imagenet", "sgd"), ("digits", "lion")])
 def test_an_unknown_data_set_or_optimizer_is_refused(names):
-    with pytest.raises(lrfinder.InvalidInputError, match=r"expected one of .*, got"):
+    with pytest.raises(
+        lrfinder.InvalidInputError, match=r"(dataset|optimizer) must be one of .*, got"
+    ):
         demo_task.build(*names)

@@ -28,46 +28,9 @@ Lines = list[tuple[str, str]]
 
 def add_options(parser: argparse.ArgumentParser, end_lr: str = "10") -> None:
     """Add the options of the search and of its files; `end_lr` is its default in words."""
-    search = parser.add_argument_group("search")
-    _add(search, "--budget", _steps, "N", "optimizer steps of sweep and trials (default: 300)")
-    _add(
-        search,
-        "--total-steps",
-        _count,
-        "N",
-        "optimizer steps you will train for; a longer run needs a lower rate (default: four "
-        "times the steps of a trial)",
-    )
-    _add(search, "--start-lr", _rate, "RATE", "first learning rate (default: 1e-7)", 1e-7)
-    _add(search, "--end-lr", _rate, "RATE", f"last learning rate (default: {end_lr})")
-    sweep = parser.add_argument_group("sweep alone")
-    sweep.add_argument(
-        "--sweep-only",
-        action="store_true",
-        help="suggest a rate after one sweep, without the short trainings that confirm it "
-        "(default: sweep and confirm)",
-    )
-    _add(sweep, "--num-iter", _steps, "N", "optimizer steps of the sweep (default: 100)")
-    sweep.add_argument(
-        "--step-mode",
-        choices=("exp", "linear"),
-        help="exp multiplies the rate by a constant at each step, linear adds one (default: exp)",
-    )
-    training = parser.add_argument_group("training step")
-    _add(
-        training,
-        "--accumulation-steps",
-        _count,
-        "N",
-        "batches whose gradients are accumulated for one optimizer step (default: 1)",
-        1,
-    )
-    _add(training, "--clip-grad", _rate, "NORM", "largest norm of the gradients (default: any)")
-    training.add_argument(
-        "--precision",
-        choices=("bf16", "fp16"),
-        help="automatic mixed precision (default: the precision of the model)",
-    )
+    _add_search(parser.add_argument_group("search"), end_lr)
+    _add_sweep(parser.add_argument_group("sweep alone"))
+    _add_training_step(parser.add_argument_group("training step"))
     _add(
         parser,
         "--output",
@@ -75,6 +38,53 @@ def add_options(parser: argparse.ArgumentParser, end_lr: str = "10") -> None:
         "DIR",
         f"directory for {_PICTURE} and {_NUMBERS}, created if missing (default: this one)",
         Path(),
+    )
+
+
+def _add_search(group: Any, end_lr: str) -> None:
+    _add(group, "--budget", _steps, "N", "optimizer steps of sweep and trials (default: 300)")
+    _add(
+        group,
+        "--total-steps",
+        _count,
+        "N",
+        "optimizer steps you will train for; a longer run needs a lower rate (default: four "
+        "times the steps of a trial)",
+    )
+    _add(group, "--start-lr", _positive, "RATE", "first learning rate (default: 1e-7)", 1e-7)
+    _add(group, "--end-lr", _positive, "RATE", f"last learning rate (default: {end_lr})")
+
+
+def _add_sweep(group: Any) -> None:
+    group.add_argument(
+        "--sweep-only",
+        action="store_true",
+        help="suggest a rate after one sweep, without the short runs that confirm it (default: "
+        "sweep and confirm)",
+    )
+    _add(group, "--num-iter", _steps, "N", "optimizer steps of the sweep (default: 100)")
+    group.add_argument(
+        "--step-mode",
+        choices=("exp", "linear"),
+        help="exp multiplies the rate by a constant at each step, linear adds one (default: exp)",
+    )
+
+
+def _add_training_step(group: Any) -> None:
+    _add(
+        group,
+        "--accumulation-steps",
+        _count,
+        "N",
+        "batches whose gradients are accumulated for one optimizer step (default: 1)",
+        1,
+    )
+    explanation = "largest norm of the gradients (default: no clipping)"
+    _add(group, "--clip-grad", _positive, "NORM", explanation)
+    group.add_argument(
+        "--precision",
+        choices=("bf16", "fp16"),
+        help="automatic mixed precision (default: the precision of the model)",
     )
 
 
@@ -119,19 +129,17 @@ def search(
         NoSuggestionError: if no rate was found; the files are written first.
         CommandError: if the files cannot be written; the rate is printed first.
     """
-    shared = ("start_lr", "end_lr", "accumulation_steps")
-    options: dict[str, Any] = {name: getattr(arguments, name) for name in shared}
+    own = ("num_iter", "step_mode") if arguments.sweep_only else ("budget", "total_steps")
+    names = ("start_lr", "end_lr", "accumulation_steps", *own)
+    # What was not given has the library's default.
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     answer: Suggestion | None = None
     refusal: NoSuggestionError | None = None
     try:
         if arguments.sweep_only:
-            options["num_iter"] = arguments.num_iter or 100
-            options["step_mode"] = arguments.step_mode or "exp"
-            answer = finder.range_test(train_loader, val_loader, **options).suggest()
+            answer = finder.range_test(train_loader, val_loader, **given).suggest()
         else:
-            options["budget"] = arguments.budget or 300
-            options["total_steps"] = arguments.total_steps
-            answer = finder.recommend(train_loader, val_loader, **options)
+            answer = finder.recommend(train_loader, val_loader, **given)
     except NoSuggestionError as error:
         refusal = error  # the sweep is there all the same
     if is_main_process():
@@ -150,7 +158,7 @@ def _publish(result: RangeTestResult, answer: Suggestion | None, directory: Path
             (answer if isinstance(answer, Recommendation) else result).save(numbers)
         except OSError as error:
             raise CommandError(f"could not write {numbers}: {error.strerror}") from None
-        draw(result, picture, answer)
+        draw(answer if isinstance(answer, Recommendation) else result, picture)
     say(_table([("Files:", f"{picture}, {numbers}")]))
 
 
@@ -191,11 +199,11 @@ def _add(
     group.add_argument(name, type=kind, metavar=metavar, help=explanation, default=default)
 
 
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not (math.isfinite(rate) and rate > 0):
+def _positive(text: str) -> float:
+    number = float(text)
+    if not (math.isfinite(number) and number > 0):
         raise argparse.ArgumentTypeError(f"must be positive and finite, got {text}")
-    return rate
+    return number
 
 
 def _steps(text: str) -> int:
@@ -212,6 +220,6 @@ def _count(text: str) -> int:
     return count
 
 
-# argparse shows these names in its own message: "invalid rate value: 'fast'".
-_rate.__name__ = "rate"
+# argparse shows these names in its own message: "invalid number value: 'fast'".
+_positive.__name__ = "number"
 _steps.__name__ = _count.__name__ = "number of steps"
