@@ -148,14 +148,7 @@ class _Sweep:
         Raises:
             InvalidInputError: if the optimizer never stepped, or not at the rates of the grid.
         """
-        validation = "none"
-        if self._validation is not None:
-            validation = f"every {self._val_every} steps {self._validation.description}"
-        description = (
-            f"{len(self._lrs)} steps from lr={self._lrs[0]:g} to {self._lrs[-1]:g}, "
-            f"validation: {validation}"
-        )
-        self._batches = self._communicator.begin_sweep(self._batches, description)
+        self._batches = self._communicator.begin_sweep(self._batches, self._description)
         reason = None
         for lrs in self._group_lrs:
             reason = self._step_at(lrs)
@@ -173,6 +166,14 @@ class _Sweep:
         self._record.stop_reason = reason or StopReason.COMPLETED
         self._communicator.end_sweep()
         return self._record
+
+    @property
+    def _description(self) -> str:
+        validation = "none"
+        if self._validation is not None:
+            validation = f"every {self._val_every} steps {self._validation.description}"
+        lrs = self._lrs
+        return f"{len(lrs)} steps from lr={lrs[0]:g} to {lrs[-1]:g}, validation: {validation}"
 
     def _step_at(self, lrs: Sequence[float]) -> StopReason | None:
         """Take one optimizer step at the given rates, again while the scaler skips it."""
@@ -244,10 +245,11 @@ class _Sweep:
     def _begin(self, output: StepOutput) -> Reader:
         self._record.batch_size = self._communicator.total_batch_size(output.size)
         self._record.metrics = {name: [] for name in output.metrics}
-        columns = ["loss", *output.metrics]
+        columns = ["loss"]
         if self._validation is not None:
             self._validation.begin(output.size)
             columns.append("validation loss")
+        columns += output.metrics
         return self._communicator.reader(output.loss.device, columns)
 
     def _take_in(self, arrived: list[list[float]]) -> StopReason | None:

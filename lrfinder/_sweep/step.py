@@ -51,7 +51,7 @@ class GradientStep:
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
         """Take one optimizer step."""
-        self._micro_batches = list(islice(batches, self._accumulation_steps))
+        self._draw(batches)
         output = self._evaluate()
         try:
             self._optimizer.step()
@@ -60,6 +60,9 @@ class GradientStep:
                 raise
             self._optimizer.step(self._closure)  # type: ignore[arg-type]  # torch's own do so
         return output
+
+    def _draw(self, batches: Iterator[Any]) -> None:
+        self._micro_batches = list(islice(batches, self._accumulation_steps))
 
     def _evaluate(self) -> StepOutput:
         """Compute the gradients of the mean loss over all samples, and clip them."""
@@ -111,7 +114,7 @@ class ClosureStep(GradientStep):
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
         """Take one optimizer step; the loss is the first one evaluated, before any update."""
-        self._micro_batches = list(islice(batches, self._accumulation_steps))
+        self._draw(batches)
         self._outputs: list[StepOutput] = []
         self._optimizer.step(self._closure)  # type: ignore[arg-type]
         return self._outputs[0]
@@ -133,7 +136,7 @@ class ScaledStep(GradientStep):
 
         A loss that is itself infinite or NaN does not count as skipped: no scale would help it.
         """
-        self._micro_batches = list(islice(batches, self._accumulation_steps))
+        self._draw(batches)
         output = self._evaluate()
         scale = self._scaler.get_scale()
         try:

@@ -54,8 +54,8 @@ class UpdateStep:
             _count_users(-1)
             _watch.step = before
         output = as_output(returned, batch)
-        tells = isinstance(self.optimizer, Optimizer)  # others do not call torch's hooks
-        return output._replace(loss=output.loss.detach(), lrs=used if tells else None)
+        calls_hooks = isinstance(self.optimizer, Optimizer)
+        return output._replace(loss=output.loss.detach(), lrs=used if calls_hooks else None)
 
 
 class _Watch(threading.local):

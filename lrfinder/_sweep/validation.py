@@ -47,8 +47,8 @@ class Validation:
         self._model = model
         self._optimizer = optimizer
         self._loss = loss
-        self._count = parts
-        self._is_uncut = batches is None
+        self._most_parts = parts
+        self._cut_pending = batches is None
         self._divide(take(loader, batches or parts))
         self._next = 0
 
@@ -59,14 +59,14 @@ class Validation:
             train_size: samples in a training step, >= 1; None if that is not known.
         """
         self._next = 0
-        if self._is_uncut and train_size:
+        if self._cut_pending and train_size:
             kept = (batch for part in self._parts for batch in part)
             every = (piece for batch in kept for piece in pieces(batch, train_size))
-            self._divide(list(islice(every, self._count)))
-            self._is_uncut = False
+            self._divide(list(islice(every, self._most_parts)))
+            self._cut_pending = False
 
     def _divide(self, batches: list[Any]) -> None:
-        count = min(self._count, len(batches))
+        count = min(self._most_parts, len(batches))
         self._parts = [batches[part::count] for part in range(count)]
 
     @property
@@ -78,7 +78,7 @@ class Validation:
     def __call__(self) -> tuple[Tensor, int | None]:
         """Return the loss, a scalar tensor on its device, and of how many samples, if they tell."""
         # Of fewer parts than asked for too, every round of so many calls is the same.
-        batches = self._parts[self._next % self._count % len(self._parts)]
+        batches = self._parts[self._next % self._most_parts % len(self._parts)]
         self._next += 1
         # Not in a generator: interrupted before it ends, its `finally` would run at any later time.
         flags = [(module, module.training) for module in self._model.modules()]

@@ -58,21 +58,6 @@ def open_finder(
     """Yield the finder and the data of a trainer that is about to train."""
     loop = trainer.fit_loop.epoch_loop
     combined = trainer.fit_loop._combined_loader
-    progress = (
-        loop.batch_progress,
-        loop.automatic_optimization.optim_progress,
-        loop.manual_optimization.optim_step_progress,
-    )
-    scaler = getattr(trainer.precision_plugin, "scaler", None)
-    preserve = [
-        *trainer.optimizers,
-        *(config.scheduler for config in trainer.lr_scheduler_configs),
-        *progress,
-        *([] if scaler is None else [scaler]),
-        *(loader for loader in combined.flattened if isinstance(loader, DataLoader)),
-        vars(trainer._logger_connector),
-        *map(vars, participants(trainer)),
-    ]
     swept = trainer.optimizers[optimizer]
     with _recorded(trainer, module, monitor) as (record, logged):
 
@@ -95,10 +80,32 @@ def open_finder(
             return _validation_loss(module, returned, logged, monitor)
 
         finder = LRFinder(
-            module, swept, update_step=update_step, training_step=validate, preserve=preserve
+            module,
+            swept,
+            update_step=update_step,
+            training_step=validate,
+            preserve=_changed_by_steps(trainer),
         )
         portions = functools.partial(_portions, trainer)
         yield finder, Updates(combined, portions, _epoch_steps(trainer))
+
+
+def _changed_by_steps(trainer: Trainer) -> list[Any]:
+    """Return what training steps change, besides the module."""
+    loop = trainer.fit_loop.epoch_loop
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    loaders = trainer.fit_loop._combined_loader.flattened
+    return [
+        *trainer.optimizers,
+        *(config.scheduler for config in trainer.lr_scheduler_configs),
+        loop.batch_progress,
+        loop.automatic_optimization.optim_progress,
+        loop.manual_optimization.optim_step_progress,
+        *([] if scaler is None else [scaler]),
+        *(loader for loader in loaders if isinstance(loader, DataLoader)),
+        vars(trainer._logger_connector),
+        *map(vars, participants(trainer)),
+    ]
 
 
 def planned_steps(trainer: Trainer) -> int | None:

@@ -106,28 +106,31 @@ def run_update(
         InvalidInputError: if another rate is used all the same, or the optimizer does not step.
     """
     lrs = learning_rates(optimizer)
-    steps = 0
+    has_stepped = False
 
     def set_rates(*_: Any) -> None:
         set_learning_rates(optimizer, lrs)
 
-    def count(*_: Any) -> None:
-        nonlocal steps
-        steps += 1
+    def check_rates(*_: Any) -> None:
+        nonlocal has_stepped
+        has_stepped = True
         if learning_rates(optimizer) != lrs:
             raise InvalidInputError(
                 f"the learning rate was set to {max(learning_rates(optimizer)):g} while the "
                 f"optimizer stepped at {max(lrs):g}; leave out the hook or handler that sets it"
             )
 
-    hooks = optimizer.register_step_pre_hook(set_rates), optimizer.register_step_post_hook(count)
+    hooks = (
+        optimizer.register_step_pre_hook(set_rates),
+        optimizer.register_step_post_hook(check_rates),
+    )
     returned = []
     try:
         for batch in islice(update, _MOST_BATCHES):
             output = iterate(batch)
             if output is not None:
                 returned.append(output)
-            if steps and returned:
+            if has_stepped and returned:
                 return returned
     finally:
         for hook in hooks:

@@ -55,8 +55,9 @@ def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Ran
         InvalidInputError: if the trainer trains in several processes, or shards its model.
         NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
-    with _finder(trainer) as (finder, loader, accumulation):
-        result = finder.range_test(loader, **(accumulation | options))
+    options.setdefault("accumulation_steps", trainer.args.gradient_accumulation_steps)
+    with _finder(trainer) as (finder, loader):
+        result = finder.range_test(loader, **options)
     if set_lr:
         _set_lr(trainer, finder.optimizer, result.suggest())
     return result
@@ -75,9 +76,10 @@ def recommend(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Reco
         InvalidInputError: as for `range_test`.
         NoSuggestionError: if no rate trains.
     """
-    with _finder(trainer) as (finder, loader, accumulation):
+    options.setdefault("accumulation_steps", trainer.args.gradient_accumulation_steps)
+    with _finder(trainer) as (finder, loader):
         options.setdefault("total_steps", _planned_steps(trainer, loader))
-        found = finder.recommend(loader, **(accumulation | options))
+        found = finder.recommend(loader, **options)
     if set_lr:
         _set_lr(trainer, finder.optimizer, found)
     return found
@@ -111,8 +113,8 @@ def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None
 
 
 @contextmanager
-def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches, dict[str, int]]]:
-    """Yield the finder, the data and the accumulation of a trainer, which is left as it was."""
+def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches]]:
+    """Yield the finder and the data of a trainer, which is left as it was."""
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     if trainer.args.world_size > 1 or sharded:
         raise InvalidInputError(
@@ -133,8 +135,7 @@ def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches, dict[st
                 scaler=trainer.accelerator.scaler,
                 clip_grad=trainer.args.max_grad_norm or None,
             )
-            accumulation = {"accumulation_steps": trainer.args.gradient_accumulation_steps}
-            yield finder, _MicroBatches(trainer, loader), accumulation
+            yield finder, _MicroBatches(trainer, loader)
     finally:
         trainer.optimizer = own
         if hasattr(loader, "end"):  # Accelerate takes a loader that was left midway for one in use

@@ -28,7 +28,7 @@ class Diagnosis(str, Enum):
 
     Example:
         >>> Diagnosis.NOISY.sentence
-        'From step to step the loss varies by much of its fall.'
+        'From step to step the loss varies by a large part of its fall.'
     """
 
     NO_DESCENT = "no descent"
@@ -54,19 +54,19 @@ class Diagnosis(str, Enum):
 
 _SENTENCES = {
     Diagnosis.NO_DESCENT: "The loss does not fall by more than its noise at any rate.",
-    Diagnosis.FALLS_FROM_THE_START: "The loss falls at the first rates already.",
+    Diagnosis.FALLS_FROM_THE_START: "The loss already falls at the first rates.",
     Diagnosis.MINIMUM_AT_THE_END: "The loss is lowest at the highest rate.",
     Diagnosis.NEVER_DIVERGED: "The loss does not rise again after its minimum.",
-    Diagnosis.FEW_STEPS: "The whole fall takes place within a few steps.",
-    Diagnosis.NOISY: "From step to step the loss varies by much of its fall.",
+    Diagnosis.FEW_STEPS: "The whole fall takes only a few steps.",
+    Diagnosis.NOISY: "From step to step the loss varies by a large part of its fall.",
     Diagnosis.NON_FINITE: "The loss became infinite or NaN.",
     Diagnosis.OUT_OF_DATA: "The loader ended before the sweep did.",
     Diagnosis.BEST_TRIAL_AT_THE_EDGE: "The best trial has no worse one on each side.",
     Diagnosis.TRIALS_ALIKE: "The trials beside the best one differ from it by less than noise.",
-    Diagnosis.PLATEAU: "No trial got further below the start than batches differ.",
+    Diagnosis.PLATEAU: "No trial lowered the loss by more than batches differ.",
     Diagnosis.REPEATED_DATA: "A trial goes through the training data several times.",
     Diagnosis.OVERFITTING: "In the best trial, the validation loss rises again.",
-    Diagnosis.SWEEP_AND_TRIALS_DISAGREE: "The trials lead far away from the descent of the sweep.",
+    Diagnosis.SWEEP_AND_TRIALS_DISAGREE: "The best trial is far from the descent of the sweep.",
 }
 
 
