@@ -13,11 +13,12 @@ from lrfinder._sweep.stopping import StopReason
 # The last third of a trial is its result: late enough to have forgotten the start, long enough to
 # average the noise.
 _TAIL = 1 / 3
-# A rate that is higher and behind is given up after this share of a trial, looked at this often.
+# A trial that is behind a lower rate is given up from this share of its length on; whether it is
+# behind is looked at every so many steps.
 _GIVE_UP_FROM = 0.4
 _GIVE_UP_EVERY = 6
-# Parts of the validation batches, measured in turn: a round of them takes away what single batches
-# differ by, and a trial has several rounds.
+# Parts of the validation batches, measured in turn: a round over all of them averages out how they
+# differ, and a trial has several rounds.
 VAL_PARTS = 8
 # Optimizer steps from one validation of a trial to the next; a forward pass takes about a third of
 # a step, so a trial takes about a sixth longer.

@@ -48,7 +48,7 @@ def attach(
     The engine does its own updates. An engine that accumulates gradients runs as many iterations
     as it needs for one optimizer step. Its handlers run too: attach checkpoints and loggers after
     the range test. A handler that sets the learning rate of `optimizer` has no effect, and one
-    that terminates the engine ends the sweep.
+    that terminates the engine ends a range test, but not the trials of `recommend`.
 
     Args:
         trainer: between two runs; its state is restored when the block ends.
