@@ -198,7 +198,8 @@ class LRFinder:
             cached_batches: keep this many training batches and repeat them, for a curve without
                 the noise of the data; None for all.
             on_step: called as `on_step(lr, loss, step)` for each recorded step, a few steps late on
-                an accelerator; the sweep ends when it returns a true value.
+                an accelerator; the sweep ends when it returns a true value. With `start_lr=None`
+                the accepted sweep is run once more to call it.
 
         Returns:
             The frozen result, which `suggest`, `plot` and `history` read as well.

@@ -111,6 +111,10 @@ class ProcessGroupCommunicator:
         sizes = self._coordinator.gather(size)
         return None if None in sizes else sum(sizes) // self._copies
 
+    def has_callback(self, on_step: Callable[[float, float, int], Any] | None) -> bool:
+        """Return whether any rank has a callback."""
+        return any(self._coordinator.gather(on_step is not None))
+
     def wrap_callback(
         self, on_step: Callable[[float, float, int], Any] | None
     ) -> Callable[[float, float, int], bool]:

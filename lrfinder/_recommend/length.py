@@ -40,7 +40,7 @@ def length_law(optimizer: Optimizer) -> LengthLaw:
       descent with momentum: 3/4.
     - Elsewhere 0.4: between the 1/2 of stochastic gradient descent where noise decides and the 0
       where curvature does. From trials of 62 steps to runs of 150 to 1600 our tasks ask for
-      0.3 to 0.5 in the mean. Where the loss goes towards zero, the noise of the gradients goes with
+      0.3 to 0.5 on average. Where the loss goes towards zero, the noise of the gradients goes with
       it, and in theory no lower rate is needed: our tasks of that kind ask for 0.1 to 0.2.
 
     Args:

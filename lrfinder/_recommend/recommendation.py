@@ -295,7 +295,7 @@ def interval(trials: Sequence[Trial], best_lr: float, initial_loss: float) -> tu
 
     Args:
         trials: at least one.
-        best_lr: a rate that the interval holds in any case, with half a step on either side.
+        best_lr: always inside the interval, with at least half a step on either side.
         initial_loss: loss that the trials began with.
     """
     best = min(trial.loss for trial in trials)
@@ -348,7 +348,7 @@ def _why_no_progress(search: Search, lowest: Trial) -> str:
 
 
 def _run_findings(search: Search, epoch_steps: float) -> Iterator[Finding]:
-    """Yield what a user should know of the runs themselves."""
+    """Yield what a user should know about the runs themselves."""
     best, steps = search.best, search.trial_steps
     if search.is_on_plateau:
         yield Finding(
@@ -402,7 +402,7 @@ def _beyond(search: Search) -> str:
 
 
 def _sweep_findings(descent: Descent, best_lr: float) -> Iterator[Finding]:
-    """Yield whether the trials have left the descent of the sweep."""
+    """Yield a finding if the trials have left the descent of the sweep."""
     if not descent.is_significant:
         return
     first, last = float(descent.lr[descent.last_above(0.1)]), descent.minimum_lr

@@ -25,11 +25,11 @@ from lrfinder._sweep.loop import Record
 _PROBE_FACTOR = 2.5
 # Where a probe has not learned, or has left the level of the start, the next is a decade away.
 _FAR = 10.0
-# Probes are compared over their last half. There, all of 6 differences have the same sign by chance
+# Probes are compared over their last half. Of 6 differences there, all have the same sign by chance
 # in 1 of 32 pairs.
 _PROBE_TAIL = 1 / 2
 _SHORTEST_PROBE = 8
-# A probe takes one part in this many of the first level's budget.
+# The length of a probe is the first level's budget divided by this.
 _PROBES_IN_BUDGET = 20
 # A large budget is spent in levels. Each has this many times the budget of the one before, and
 # begins at its answer: longer trials alone would never get far from what the probes found.
@@ -76,8 +76,8 @@ class Search:
         lr_range: lowest and highest rate that may be tried.
         law: how the best rate falls with the number of steps.
         validated: whether `train` gives a validation loss.
-        total_steps: optimizer steps of the planned run, which no trial exceeds; None for four times
-            a trial.
+        total_steps: optimizer steps of the planned run. No trial is longer, unless they are fewer
+            than two probes have. None if not known: then only the budget limits the trials.
 
     Attributes:
         probes: short runs that found where to try, in the order they were made.
@@ -191,7 +191,7 @@ class Search:
 
     @property
     def is_on_plateau(self) -> bool:
-        """Whether no trial has fallen by more than batches differ from each other."""
+        """Whether no trial has fallen by more than the loss varies from batch to batch."""
         lowest = self.best_in_training
         fall = self.initial_loss - lowest.training_loss
         return fall < self.noise or fall < float(np.std(tail(lowest.losses), ddof=1))
@@ -281,8 +281,8 @@ class Search:
         """Return -1 if a probe may have learned, 1 if it has raised the loss, 0 if nothing changed.
 
         On the same batches even a small change has the same sign at every step. Where signs are
-        mixed, the training is noisy: the rate is too high if the changes are larger than batches
-        differ, and worth a comparison if they are smaller.
+        mixed, the training is noisy: if the changes are larger than the spread of the batches,
+        their mean decides; if they are smaller, the probe is worth a comparison.
         """
         if not math.isfinite(probe.loss):
             return 1

@@ -13,8 +13,8 @@ from lrfinder._sweep.stopping import StopReason
 # The last third of a trial is its result: late enough to have forgotten the start, long enough to
 # average the noise.
 _TAIL = 1 / 3
-# A trial that is behind a lower rate is given up from this share of its length on; whether it is
-# behind is looked at every so many steps.
+# From this share of its length on, a trial that is behind a lower rate is given up; this is checked
+# every so many steps.
 _GIVE_UP_FROM = 0.4
 _GIVE_UP_EVERY = 6
 # Parts of the validation batches, measured in turn: a round over all of them averages out how they

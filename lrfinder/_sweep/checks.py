@@ -107,7 +107,7 @@ def check_count(name: str, value: Any, *, at_least: int = 1, advice: str = "") -
 
 
 def reject_keywords(**answers: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Return a decorator that answers keywords which are named otherwise here than elsewhere."""
+    """Return a decorator that refuses keywords of other finders, each with what to pass instead."""
 
     def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
         @functools.wraps(function)

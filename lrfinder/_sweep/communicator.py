@@ -52,6 +52,10 @@ class Communicator(Protocol):
         """Return the number of samples in a step of all processes; `size` is of this one."""
         return size
 
+    def has_callback(self, on_step: OnStep | None) -> bool:
+        """Return whether any process has a callback; `on_step` is that of this one."""
+        return on_step is not None
+
     def wrap_callback(self, on_step: OnStep | None) -> OnStep | None:
         """Return a callback that asks to stop where the callback of any process does."""
         return on_step

@@ -53,7 +53,7 @@ class Record:
     batch_size: int | None = None
 
     def negated(self) -> Record:
-        """Return a record of losses that are lower where those of this one are higher."""
+        """Return the record with every loss negated."""
         return replace(
             self,
             losses=[-loss for loss in self.losses],

@@ -89,14 +89,14 @@ def sweep_from_flat(
 ) -> tuple[Grid, Record]:
     """Sweep a range, and again from a lower start if the curve does not begin flat.
 
-    Whether it does is known at the end of a sweep. With `on_step`, which may end the sweep, one
-    that began flat is repeated to call it.
+    Only the end of a sweep shows whether it does. If there is an `on_step`, which may end a sweep,
+    one that began flat is run again with it.
     """
     for _ in range(MOST_STARTS - 1):
         grid = grid_of(span)
         record = sweep(grid, None)
         is_flat = begins_flat(grid, record)
-        if is_flat and on_step is None:
+        if is_flat and not runner.communicator.has_callback(on_step):
             return grid, record
         if not is_flat:
             span = span.lowered()

@@ -213,14 +213,15 @@ def _no_scaler(optimizer: Optimizer) -> InvalidInputError:
 
 
 def _mean(outputs: list[StepOutput], weights: list[float]) -> StepOutput:
-    """Return the mean over micro-batches; of a metric over those that have it."""
+    """Return the mean over micro-batches; for a metric, over those that return it."""
     loss: Any = sum(output.loss * weight for output, weight in zip(outputs, weights, strict=True))
     parts: dict[str, list[tuple[Any, float]]] = {}
     for output, weight in zip(outputs, weights, strict=True):
         for name, value in output.metrics.items():
             parts.setdefault(name, []).append((value * weight, weight))
+    totals = {name: sum(weight for _, weight in each) for name, each in parts.items()}
     metrics = {
-        name: sum(value for value, _ in each) / sum(weight for _, weight in each)
+        name: sum(value for value, _ in each) / totals[name] if totals[name] else math.nan
         for name, each in parts.items()
     }
     return StepOutput(loss, metrics, sum_sizes([output.size for output in outputs]))

@@ -75,7 +75,7 @@ def check_file(path: Path) -> None:
 
 
 def draw(found: RangeTestResult | Recommendation, path: Path) -> None:
-    """Write the picture of a sweep, with the trials beside it where there are some.
+    """Write the picture of a sweep and, if there are any, of the trials beside it.
 
     Args:
         found: what is drawn.

@@ -48,7 +48,7 @@ def attach(
     The engine does its own updates. An engine that accumulates gradients runs as many iterations
     as it needs for one optimizer step. Its handlers run too: attach checkpoints and loggers after
     the range test. A handler that sets the learning rate of `optimizer` has no effect, and one
-    that terminates the engine ends a range test, but not the trials of `recommend`.
+    that terminates the engine ends a range test; `recommend` ignores it.
 
     Args:
         trainer: between two runs; its state is restored when the block ends.
@@ -126,8 +126,11 @@ class _EngineFinder(LRFinder):
             # A loss that is not finite ends the sweep too, with that as its reason.
             return bool(asked or (self._feed.is_terminated and math.isfinite(loss)))
 
-        self._feed.is_terminated = False
         return super().range_test(Updates(train_loader), *arguments, on_step=ends, **options)
+
+    def _prepare_model(self) -> None:  # before each sweep
+        self._feed.is_terminated = False
+        super()._prepare_model()
 
     def recommend(
         self, train_loader: Iterable[Any], *arguments: Any, **options: Any

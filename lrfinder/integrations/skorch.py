@@ -18,6 +18,7 @@ from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import count_batches
+from lrfinder._sweep.param_groups import set_initial_learning_rates, set_learning_rates
 from lrfinder.suggestion import Suggestion
 
 try:
@@ -43,8 +44,8 @@ def range_test(
         net: if it is not initialized yet, an initialized copy is tested.
         X: inputs, as for `fit`.
         y: targets, as for `fit`.
-        set_lr: set the net's `lr` to the suggestion, the rates of its `optimizer__param_groups` in
-            the same proportion, and those of its optimizer if it is initialized.
+        set_lr: scale the net's `lr` and the rates of its `optimizer__param_groups` so that the
+            largest is the suggestion; if the net is initialized, set those of its optimizer too.
         **options: as for `LRFinder.range_test`; the batches of a `val_loader` go to the net's
             `validation_step`.
 
@@ -89,7 +90,7 @@ def recommend(
 
 @contextmanager
 def _finder(net: NeuralNet, X: Any, y: Any) -> Iterator[tuple[NeuralNet, LRFinder, Any]]:  # noqa: N803
-    """Yield the net that is tested, its finder and its data; a net is left as it was."""
+    """Yield the net that is tested, its finder and its data; `net` is left as it was."""
     with preserve_state():  # a copy draws its weights, and a split its samples
         tested = net if net.initialized_ else clone(net).initialize()
         data, _ = tested.get_split_datasets(X, y)
@@ -116,7 +117,8 @@ def _set_lr(net: NeuralNet, tested: NeuralNet, suggestion: Suggestion) -> None:
             (pattern, group | {"lr": group["lr"] * factor} if "lr" in group else group)
             for pattern, group in net.optimizer__param_groups
         ]
+    suggestion.warn_of_doubt()
     if net.initialized_:
-        suggestion.apply(net.optimizer_)
-    else:
-        suggestion.warn_of_doubt()
+        # `apply` would warn of a scheduler that skorch replaces by a new one.
+        set_learning_rates(net.optimizer_, suggestion.lrs)
+        set_initial_learning_rates(net.optimizer_)

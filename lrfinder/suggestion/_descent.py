@@ -48,7 +48,8 @@ class Descent(NamedTuple):
     Attributes:
         curve: what was analysed.
         lr: rates up to the last finite loss, or to where the loss exploded, shape `(n,)`.
-        raw: losses without gaps and single outliers, cut at about twice the fall, shape `(n,)`.
+        raw: losses without gaps and single outliers, capped at about
+            one fall above the start, shape `(n,)`.
         loss: the same, smoothed without lag, shape `(n,)`.
         minimum: index of the lowest smoothed loss.
         top: highest smoothed loss left of the minimum, but not above the level of the start.
@@ -120,7 +121,7 @@ class Descent(NamedTuple):
         return math.sqrt(max(self.fall_steps**2 - added**2, 1.0))
 
     def last_above(self, share: float) -> int:
-        """Return the last index left of the minimum before a share of the fall is done.
+        """Return the last index up to the minimum at which less than a share of the fall is done.
 
         Args:
             share: of the fall, in (0, 1).

@@ -63,7 +63,7 @@ _SENTENCES = {
     Diagnosis.OUT_OF_DATA: "The loader ended before the sweep did.",
     Diagnosis.BEST_TRIAL_AT_THE_EDGE: "The best trial has no worse one on each side.",
     Diagnosis.TRIALS_ALIKE: "The trials beside the best one differ from it by less than noise.",
-    Diagnosis.PLATEAU: "No trial lowered the loss by more than batches differ.",
+    Diagnosis.PLATEAU: "No trial lowered the loss by more than it varies from batch to batch.",
     Diagnosis.REPEATED_DATA: "A trial goes through the training data several times.",
     Diagnosis.OVERFITTING: "In the best trial, the validation loss rises again.",
     Diagnosis.SWEEP_AND_TRIALS_DISAGREE: "The best trial is far from the descent of the sweep.",

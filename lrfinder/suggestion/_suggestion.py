@@ -103,7 +103,8 @@ class Suggestion:
                 same.
 
         Warns:
-            LRFinderWarning: if the confidence is low, or the batch size another one.
+            LRFinderWarning: if the confidence is low, the batch size is another one, or a scheduler
+                is attached that would set its own rate again.
 
         Raises:
             InvalidInputError: if the number of groups differs.
@@ -121,7 +122,7 @@ class Suggestion:
         set_initial_learning_rates(optimizer)
 
     def warn_of_doubt(self) -> None:
-        """Warn with the reason if the confidence is low; in a process group rank 0 does."""
+        """Warn, with the reason, if the confidence is low; in a process group only rank 0 does."""
         if self._doubt and is_rank_zero():
             warn(f"lr={self.lr:.2e} has {self._doubt}")
 

@@ -163,6 +163,17 @@ def test_the_callback_of_one_rank_ends_the_sweep_of_all_after_the_same_step():
     assert results == [results[0]] * 3
 
 
+def stopped_by_one_rank_from_an_open_start():
+    return sweep(start_lr=None, on_step=(lambda _, __, step: step == 4) if rank() == 1 else None)
+
+
+def test_from_an_open_start_the_callback_of_one_rank_ends_the_sweep_of_all():
+    results = run(stopped_by_one_rank_from_an_open_start, 2)
+    assert results[0].stop_reason is StopReason.CALLBACK
+    assert 5 <= len(results[0]) <= 8
+    assert results == [results[0]] * 2
+
+
 def noisy_on_one_rank():
     seen = []
 

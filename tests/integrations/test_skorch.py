@@ -11,7 +11,7 @@ pytest.importorskip("skorch")
 
 from skorch import NeuralNetRegressor
 from skorch.callbacks import GradientNormClipping, LRScheduler
-from torch.optim.lr_scheduler import StepLR
+from torch.optim.lr_scheduler import LambdaLR, StepLR
 
 from lrfinder import LRFinder, LRFinderWarning
 from lrfinder.integrations.skorch import range_test
@@ -130,11 +130,21 @@ def test_set_lr_sets_every_group(train, initialized, options):
     assert GROUPS == [("layers.0.*", {"lr": 0.1})]
 
 
-def test_set_lr_after_a_schedule_that_has_lowered_the_rate():
-    target = net(callbacks=[LRScheduler(StepLR, step_size=1, gamma=0.1)]).fit(X, Y)
+def quartered(epoch):
+    return 0.25**epoch
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [LRScheduler(StepLR, step_size=1, gamma=0.1), LRScheduler(LambdaLR, lr_lambda=quartered)],
+)
+def test_set_lr_after_a_schedule_that_has_lowered_the_rate(schedule):
+    target = net(callbacks=[schedule]).fit(X, Y)
     assert target.optimizer_.param_groups[0]["lr"] < target.lr
     result = range_test(target, X, Y, set_lr=True, **SMOOTH)
     assert target.lr == pytest.approx(result.suggest().lr)
+    target.partial_fit(X, Y)
+    assert target.optimizer_.param_groups[0]["initial_lr"] == pytest.approx(target.lr)
 
 
 def test_set_lr_warns_of_a_low_confidence():
