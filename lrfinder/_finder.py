@@ -141,7 +141,7 @@ class LRFinder:
         self._training_step = training_step
         self._update_step = update_step
         self._autocast = autocast
-        self._prepared = preparation_of(optimizer)
+        self._prepared = preparation_of(optimizer, has_own_step=update_step is not None)
         self._scaler = self._prepared.scaler if scaler is None else scaler
         self._clip_grad = clip_grad
         self._snapshot = snapshot

@@ -21,12 +21,22 @@ class Preparation(NamedTuple):
     accumulation_steps: int = 1
 
 
-def preparation_of(optimizer: Optimizer) -> Preparation:
-    """Return what Accelerate has prepared; raise if an engine such as DeepSpeed steps instead."""
+def preparation_of(optimizer: Optimizer, *, has_own_step: bool) -> Preparation:
+    """Return what Accelerate has prepared.
+
+    Args:
+        optimizer: prepared or not.
+        has_own_step: the user's function does the whole step.
+
+    Raises:
+        InvalidInputError: if an engine such as DeepSpeed steps, and no function of the user's.
+    """
     if type(optimizer).__module__.partition(".")[0] != "accelerate":
         return Preparation(optimizer)
     prepared: Any = optimizer
     if type(prepared).__name__ != "AcceleratedOptimizer":
+        if has_own_step:
+            return Preparation(optimizer)
         raise InvalidInputError(
             f"expected an optimizer that steps by itself, got a {type(prepared).__name__}, whose "
             "engine steps in its place; do the whole update in update_step=f(model, batch)"

@@ -91,7 +91,7 @@ def is_lost_connection(error: BaseException) -> bool:
 def close_connections(groups: Iterable[dist.ProcessGroup]) -> None:
     """Close the connections of process groups, so that nobody waits in them for this rank."""
     for group in groups:
-        with suppress(RuntimeError):
+        with suppress(RuntimeError, AttributeError):  # older versions of torch have no abort
             group.abort()
         # Gloo has no abort, but it closes all connections when a receive runs out of time.
         rank = dist.get_rank(group)

@@ -133,9 +133,9 @@ class Coordinator:
         begun, has_logged = time.monotonic(), False
         while not _wait_until(are_all_here, min(_CHECK_AFTER, self._timeout)):
             waited = time.monotonic() - begun
-            if waited > self._timeout:
+            if waited > self._timeout and (late := self._late()):
                 what = "did not join the range test, which every rank must call, within"
-                self._report(self._late(), f"{what} {self._timeout:.0f} s")
+                self._report(late, f"{what} {self._timeout:.0f} s")
             elif self._rank == next(filter(self._is_here, self._ranks)):  # one looks for all
                 if waited > _LOG_AFTER and not has_logged:
                     has_logged = True

@@ -22,7 +22,12 @@ from lrfinder._distributed.collectives import (
 from lrfinder._distributed.coordinator import Coordinator
 from lrfinder._distributed.lookahead import STEPS_AHEAD, Lookahead
 from lrfinder._distributed.packing import Status, pack, unpack
-from lrfinder._distributed.sharding import copies_of_a_batch, group_of, groups_in_use
+from lrfinder._distributed.sharding import (
+    compute_device,
+    copies_of_a_batch,
+    group_of,
+    groups_in_use,
+)
 from lrfinder._errors import InvalidInputError, OutOfDataError, SweepError, warn
 
 # Scalars and batch sizes, by name, of metrics that the vectors have no columns for yet.
@@ -63,6 +68,7 @@ class ProcessGroupCommunicator:
     """
 
     def __init__(self, model: nn.Module, batches_per_step: int) -> None:
+        self._model = model
         self._group = group_of(model)
         self._groups = dict.fromkeys((self._group, *groups_in_use(model)))
         self._ranks = dist.get_process_group_ranks(self._group)
@@ -133,9 +139,13 @@ class ProcessGroupCommunicator:
 
     def reader(self, device: torch.device, names: list[str]) -> ProcessGroupCommunicator:
         """Return what reads the mean over all ranks, weighted by their batch sizes."""
-        self._device, self._columns = device, len(names)
+        # A loss that the step returned as a number is on the host, which NCCL does not serve.
+        served = {each.type for each in self._group._device_types}
+        self._device = device if device.type in served else compute_device(self._model)
+        self._columns = len(names)
         self._new_names: list[str] = []
-        self._check_same("set of metrics", self._coordinator.gather(", ".join(names)))
+        fix = "return a metric on every rank or on none"
+        self._check_same("set of metrics", self._coordinator.gather(", ".join(names)), fix)
         return self
 
     def push(
@@ -236,6 +246,8 @@ class ProcessGroupCommunicator:
             self._was_non_finite |= bool(is_non_finite)
             self._act_on(status)
             if status.new_metrics:
+                if self._error is not None:  # reported already: no rank waits for these values
+                    raise self._error
                 means += self._exchange(new)
             if means:
                 arrived.append(means)

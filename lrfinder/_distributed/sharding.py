@@ -42,7 +42,7 @@ def compute_device(model: nn.Module) -> torch.device:
     mesh: Any = getattr(first, "device_mesh", None)
     if mesh is None or mesh.device_type == first.device.type:
         return first.device
-    index = torch.get_device_module(mesh.device_type).current_device()
+    index = getattr(torch, mesh.device_type).current_device()
     return torch.device(mesh.device_type, index)
 
 
@@ -86,7 +86,7 @@ def groups_in_use(model: nn.Module) -> list[dist.ProcessGroup]:
     groups = [
         *(module.process_group for module in _ddp_modules(model)),
         *(module.process_group or _default_group() for module in synced),
-        *(group for mesh in _meshes(model) for group in mesh.get_all_groups()),
+        *(mesh.get_group(dim) for mesh in _meshes(model) for dim in range(mesh.ndim)),
     ]
     return list(dict.fromkeys(groups))
 

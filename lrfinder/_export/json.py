@@ -82,7 +82,7 @@ def write_whole(path: str | PathLike[str], text: str) -> None:
     """
     if not is_rank_zero():
         return
-    target = Path(path)
+    target = Path(path).resolve()  # of a link, the file that it leads to
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

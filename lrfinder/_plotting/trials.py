@@ -27,7 +27,9 @@ def draw_trials(
     interval: tuple[float, float],
     quantity: str,
 ) -> None:
-    """Draw trials as loss over learning rate; one that diverged is a cross at the upper edge.
+    """Draw trials as loss over learning rate.
+
+    One that diverged, or whose loss is above the picture, is a cross at its upper edge.
 
     Args:
         ax: axes to draw on.

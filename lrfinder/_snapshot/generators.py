@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lrfinder._snapshot.containers import Restore
 from lrfinder._snapshot.kinds import IMMUTABLE
-from lrfinder._snapshot.references import attributes, is_written_by_user, items, variables
+from lrfinder._snapshot.references import attributes, items, users_function, variables
 from lrfinder._snapshot.rng import GENERATORS
 
 # How far and how much is searched: a loader has a few dozen objects, a data set may have millions.
@@ -61,10 +61,10 @@ def _parts(thing: Any) -> Iterator[Any]:
     if isinstance(thing, type):
         # Only generators that all objects share, and those that a method knows as a global.
         for value in (value for kind in thing.__mro__ for value in vars(kind).values()):
-            if isinstance(value, GENERATORS) or (
-                isinstance(value, FunctionType) and is_written_by_user(value)
-            ):
+            if isinstance(value, GENERATORS):
                 yield value
+            elif (method := users_function(value)) is not None:
+                yield method
     elif isinstance(thing, FunctionType):
         yield from variables(thing).values()
     elif isinstance(thing, MethodType):

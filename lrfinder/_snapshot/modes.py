@@ -9,9 +9,11 @@ import torch
 
 from lrfinder._snapshot.containers import Restore
 
-# Before torch 2.4 each device has functions of its own, and only these two are there everywhere.
+# Before torch 2.4 each device has functions of its own, and only those of these two always exist.
+_DEVICES: tuple[str, ...] = ("cpu", "cuda")
 _BY_DEVICE = hasattr(torch, "get_autocast_dtype")
-_DEVICES = ("cpu", "cuda", "xpu", "mps") if _BY_DEVICE else ("cpu", "cuda")
+if _BY_DEVICE:
+    _DEVICES = tuple(filter(torch.amp.is_autocast_available, ("cpu", "cuda", "xpu", "mps")))
 
 
 def capture_modes() -> Restore:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import sysconfig
 from collections import deque
 from contextlib import suppress
@@ -12,8 +14,8 @@ from typing import Any
 
 # Items of one container that are looked at: a list of transforms has fewer, a data set has more.
 _MOST_ITEMS = 100
-_THIS_PACKAGE = str(Path(__file__).parents[1])
-_LIBRARIES = (sysconfig.get_path("stdlib"), _THIS_PACKAGE, "<frozen")
+_THIS_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+_LIBRARIES = (sysconfig.get_path("stdlib") + os.sep, _THIS_PACKAGE, "<frozen")
 
 
 def attributes(thing: Any) -> dict[str, Any]:
@@ -61,6 +63,18 @@ def names_in(code: CodeType) -> frozenset[str]:
 def is_written_by_user(function: FunctionType) -> bool:
     """Return whether a function is outside the standard library and the installed packages."""
     return not is_in_library(function.__code__.co_filename)
+
+
+def users_function(function: Any) -> FunctionType | None:
+    """Return the user's function inside decorators of a library, such as `torch.no_grad`."""
+    if not isinstance(function, FunctionType):
+        return None
+    inner = inspect.unwrap(function, stop=_is_users)
+    return inner if _is_users(inner) else None
+
+
+def _is_users(function: Any) -> bool:
+    return isinstance(function, FunctionType) and is_written_by_user(function)
 
 
 def is_in_library(path: str) -> bool:

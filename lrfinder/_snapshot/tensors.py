@@ -76,6 +76,8 @@ def capture_flags(tensor: Tensor) -> Restore:
     def restore() -> None:
         if not _same_memory(tensor, values):
             tensor.data = values
+        if not tensor.is_leaf:  # written in place with a graph, as by `self.total += loss`
+            tensor.detach_()
         if tensor.requires_grad != requires_grad:
             tensor.requires_grad_(requires_grad)
         if tensor.grad is not grad:

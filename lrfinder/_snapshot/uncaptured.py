@@ -20,9 +20,9 @@ from lrfinder._snapshot.kinds import IMMUTABLE
 from lrfinder._snapshot.references import (
     attributes,
     is_in_library,
-    is_written_by_user,
     items,
     names_in,
+    users_function,
     variables,
 )
 from lrfinder._snapshot.rng import GENERATORS
@@ -66,10 +66,14 @@ def _uses(name: str, thing: Any, used: frozenset[str]) -> Iterator[_Use]:
         yield name, thing.__func__, used
         yield "self", thing.__self__, _names(thing.__func__)
     elif isinstance(thing, partial):
-        yield name, thing.func, used
-        arguments = getattr(getattr(thing.func, "__code__", None), "co_varnames", ())
-        given = (*zip(arguments, thing.args, strict=False), *thing.keywords.items())
-        yield from ((argument, value, _names(thing.func)) for argument, value in given)
+        function: Any = thing.func
+        arguments = thing.args
+        if isinstance(function, MethodType):
+            function, arguments = function.__func__, (function.__self__, *arguments)
+        yield name, function, used
+        names = getattr(getattr(function, "__code__", None), "co_varnames", ())
+        given = (*zip(names, arguments, strict=False), *thing.keywords.items())
+        yield from ((argument, value, _names(function)) for argument, value in given)
     elif not isinstance(thing, (Tensor, np.ndarray, type)):
         yield from ((f"{name}[{key!r}]", item, used) for key, item in items(thing).items())
         yield from _attributes_used(name, thing, used)
@@ -91,15 +95,14 @@ def _attributes_used(name: str, thing: Any, used: frozenset[str]) -> Iterator[_U
 
 
 def _names(function: Any) -> frozenset[str]:
-    is_known = isinstance(function, FunctionType) and is_written_by_user(function)
-    return names_in(function.__code__) if is_known else frozenset()
+    found = users_function(function)
+    return frozenset() if found is None else names_in(found.__code__)
 
 
 def _method(thing: Any, name: str) -> FunctionType | None:
     """Return the function behind a method or property that the user has written."""
     found = inspect.getattr_static(type(thing), name, None)
-    found = getattr(found, "fget", None) or getattr(found, "__func__", found)
-    return found if isinstance(found, FunctionType) and is_written_by_user(found) else None
+    return users_function(getattr(found, "fget", None) or getattr(found, "__func__", found))
 
 
 def _has_state(name: str, thing: Any, used: frozenset[str]) -> bool:

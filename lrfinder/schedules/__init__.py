@@ -27,7 +27,8 @@ for batch in batches:
 Instead of a suggestion you can pass a number: it stands for the number in the table, so
 `cosine(optimizer, s)` is `cosine(optimizer, s.lr)` and `one_cycle(optimizer, s)` is
 `one_cycle(optimizer, s.max_lr)`. `suggest` sets `max_lr` to half the rate with the lowest loss of
-its sweep, but at least `lr`; `recommend` sets it to three times `lr`. Both set `min_lr` to a
+its sweep, but at least `lr`; `recommend` sets it to three times `lr`, or to less where the loss
+goes towards zero. Both set `min_lr` to a
 quarter of `max_lr`, or to `lr` if that is lower.
 
 What each schedule adds to the class of torch that it returns:

@@ -71,7 +71,8 @@ def polynomial(
 
     The rate at step t is `eta_min + (lr - eta_min) * (1 - t / total_steps) ** power`. The warm-up
     is the straight line from `eta_min` at step 0 to that curve at `warmup_steps`, so no rate is
-    above `lr`. From `total_steps` on the rate is `eta_min`.
+    above `lr`. From `total_steps` on the rate is `eta_min`. With a `step_size`, the rate at step t
+    is that of the last multiple of `step_size`, in the warm-up too.
 
     Args:
         optimizer: its rates are set to those of step 0.
@@ -81,7 +82,7 @@ def polynomial(
         power: exponent, > 0; 1 is a straight line.
         warmup_steps: optimizer steps of the warm-up, in [0, total_steps - 1].
         eta_min: last rate of the largest group, in [0, lr]; the other groups keep their ratios.
-        step_size: optimizer steps between two changes of the rate, in [1, total_steps - 1].
+        step_size: optimizer steps between two changes of the rate, in [1, total_steps - 1], or 1.
 
     Raises:
         InvalidInputError: if an argument is out of range.

@@ -127,6 +127,7 @@ def test_an_optimizer_whose_engine_steps_in_its_place_is_refused():
     optimizer = Wrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     with pytest.raises(InvalidInputError, match="update_step"):
         LRFinder(model, optimizer, MSE)
+    LRFinder(model, optimizer, update_step=lambda model, batch: None)  # as the message advises
 
 
 def accelerated_on_several():

@@ -183,6 +183,14 @@ def test_saving_keeps_the_mode_of_the_file_that_it_replaces(saved, result):
     assert saved.stat().st_mode & 0o777 == 0o640
 
 
+def test_saving_to_a_link_writes_the_file_that_it_leads_to(saved, result):
+    link = saved.with_name("latest.json")
+    link.symlink_to(saved)
+    dataclasses.replace(result, smooth_f=0.5).save(link)
+    assert link.is_symlink()
+    assert type(result).load(saved).smooth_f == 0.5
+
+
 def test_results_can_be_kept_in_a_set(result):
     other = dataclasses.replace(result, metrics={"accuracy": (0.1, 0.2, 0.3)})
     assert len({result, other, dataclasses.replace(result)}) == 2

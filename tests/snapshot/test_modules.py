@@ -111,6 +111,27 @@ def test_what_a_model_rebinds_is_what_it_was() -> None:
     assert torch.equal(model.generator.get_state(), state)
 
 
+def test_a_buffer_that_is_written_in_place_with_a_graph_is_as_before() -> None:
+    class Summing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+            self.register_buffer("total", torch.zeros(()))
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs: Tensor = self.layer(inputs)
+            self.total += outputs.mean()
+            return outputs
+
+    model = Summing()
+    total = model.total
+    sweep(model)
+    assert model.total is total
+    assert total.is_leaf
+    assert not total.requires_grad
+    assert total == 0
+
+
 def test_frozen_and_thawed_parameters_are_as_before() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     model[0].requires_grad_(False)

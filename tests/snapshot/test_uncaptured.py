@@ -57,6 +57,30 @@ def loss_of(model: nn.Module, batch: Any) -> Tensor:
     return model(batch).mean()
 
 
+class DecoratedTrainer:
+    """The same, with decorators of torch, and an average of the weights as people write it."""
+
+    def __init__(self) -> None:
+        self.shadow = DecoratedShadow(MODEL)
+
+    @torch.enable_grad()
+    def step(self, model: nn.Module, batch: Any) -> Tensor:
+        self.shadow.follow(model)
+        return loss_of(model, batch)
+
+
+class DecoratedShadow(Shadow):
+    @torch.no_grad()
+    def follow(self, model: nn.Module) -> None:
+        super().follow(model)
+
+
+class Steps:
+    def by_method(self, ema: Any, model: nn.Module, batch: Any) -> Tensor:
+        ema.update_parameters(model)
+        return loss_of(model, batch)
+
+
 def in_a_closure() -> Any:
     ema = AveragedModel(MODEL)
 
@@ -141,6 +165,11 @@ STATEFUL: dict[str, tuple[Callable[[], Any], list[str]]] = {
             by_argument, AveragedModel(MODEL), scaler=torch.amp.GradScaler("cpu")
         ),
         ["ema (AveragedModel)", "scaler (GradScaler)"],
+    ),
+    "decorated": (lambda: DecoratedTrainer().step, ["self.shadow (DecoratedShadow)"]),
+    "partial of a method": (
+        lambda: functools.partial(Steps().by_method, AveragedModel(MODEL)),
+        ["ema (AveragedModel)"],
     ),
     "container": (in_a_container, ["state['critics'][0] (Linear)"]),
     "namespace": (in_a_namespace, ["state.optimizer (SGD)"]),
