@@ -30,6 +30,7 @@ from lrfinder._distributed.sharding import (
 )
 from lrfinder._errors import InvalidInputError, OutOfDataError, SweepError, warn
 
+_SAME_METRICS = "return a metric on every rank or on none"
 # Scalars and batch sizes, by name, of metrics that the vectors have no columns for yet.
 _NewMetrics = dict[str, tuple[Tensor | float, int | None]]
 _P = ParamSpec("_P")
@@ -144,8 +145,9 @@ class ProcessGroupCommunicator:
         self._device = device if device.type in served else compute_device(self._model)
         self._columns = len(names)
         self._new_names: list[str] = []
-        fix = "return a metric on every rank or on none"
-        self._check_same("set of metrics", self._coordinator.gather(", ".join(names)), fix)
+        self._check_same(
+            "set of metrics", self._coordinator.gather(", ".join(names)), _SAME_METRICS
+        )
         return self
 
     def push(
@@ -283,7 +285,7 @@ class ProcessGroupCommunicator:
         names = [", ".join(name for name, _, _ in answer) or "none" for answer in answers]
         if len(set(names)) > 1:
             self._forget_rest()
-        self._check_same("new metrics in a step", names, "return a metric on every rank or on none")
+        self._check_same("new metrics in a step", names, _SAME_METRICS)
         agreed = [name for name in self._new_names if name in new]
         self._columns += len(agreed)
         del self._new_names[: len(agreed)]

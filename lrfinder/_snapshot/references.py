@@ -60,21 +60,17 @@ def names_in(code: CodeType) -> frozenset[str]:
     return frozenset(code.co_names).union(*inner)
 
 
-def is_written_by_user(function: FunctionType) -> bool:
-    """Return whether a function is outside the standard library and the installed packages."""
-    return not is_in_library(function.__code__.co_filename)
+def is_written_by_user(function: Any) -> bool:
+    """Return whether this is a function outside the standard library and installed packages."""
+    return isinstance(function, FunctionType) and not is_in_library(function.__code__.co_filename)
 
 
 def users_function(function: Any) -> FunctionType | None:
     """Return the user's function inside decorators of a library, such as `torch.no_grad`."""
     if not isinstance(function, FunctionType):
         return None
-    inner = inspect.unwrap(function, stop=_is_users)
-    return inner if _is_users(inner) else None
-
-
-def _is_users(function: Any) -> bool:
-    return isinstance(function, FunctionType) and is_written_by_user(function)
+    inner: Any = inspect.unwrap(function, stop=is_written_by_user)
+    return inner if is_written_by_user(inner) else None
 
 
 def is_in_library(path: str) -> bool:

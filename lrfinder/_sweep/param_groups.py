@@ -83,11 +83,12 @@ def check_learning_rates(used: Sequence[float], lrs: Sequence[float]) -> None:
             )
 
 
-def set_initial_learning_rates(optimizer: Optimizer) -> None:
-    """Let torch's schedulers that are created from now on begin at the current rates.
+def set_starting_rates(optimizer: Optimizer, lrs: Sequence[float]) -> None:
+    """Set the rate of each parameter group, also for torch's schedulers that are created later.
 
     They begin at `initial_lr`, which an earlier scheduler may have left in the groups.
     """
+    set_learning_rates(optimizer, lrs)
     for group in optimizer.param_groups:
         if "initial_lr" in group:
             rate = group["lr"]

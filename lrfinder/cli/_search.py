@@ -151,14 +151,15 @@ def search(
 def _publish(result: RangeTestResult, answer: Suggestion | None, directory: Path) -> None:
     """Print first and write then, so that a full disk costs no rate."""
     numbers, picture = directory / _NUMBERS, directory / _PICTURE
+    found = answer if isinstance(answer, Recommendation) else result
     try:
         say(_report(result, answer))
     finally:
         try:
-            (answer if isinstance(answer, Recommendation) else result).save(numbers)
+            found.save(numbers)
         except OSError as error:
             raise CommandError(f"could not write {numbers}: {error.strerror}") from None
-        draw(answer if isinstance(answer, Recommendation) else result, picture)
+        draw(found, picture)
     say(_table([("Files:", f"{picture}, {numbers}")]))
 
 

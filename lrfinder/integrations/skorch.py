@@ -18,7 +18,7 @@ from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import count_batches
-from lrfinder._sweep.param_groups import set_initial_learning_rates, set_learning_rates
+from lrfinder._sweep.param_groups import set_starting_rates
 from lrfinder.suggestion import Suggestion
 
 try:
@@ -120,5 +120,4 @@ def _set_lr(net: NeuralNet, tested: NeuralNet, suggestion: Suggestion) -> None:
     suggestion.warn_of_doubt()
     if net.initialized_:
         # `apply` would warn of a scheduler that skorch replaces by a new one.
-        set_learning_rates(net.optimizer_, suggestion.lrs)
-        set_initial_learning_rates(net.optimizer_)
+        set_starting_rates(net.optimizer_, suggestion.lrs)

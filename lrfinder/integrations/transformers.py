@@ -25,8 +25,7 @@ from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.param_groups import (
     learning_rates,
-    set_initial_learning_rates,
-    set_learning_rates,
+    set_starting_rates,
 )
 from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
@@ -108,8 +107,7 @@ def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None
         return
     # `apply` would warn of a scheduler that `train` replaces by a new one.
     suggestion.warn_of_doubt()
-    set_learning_rates(optimizer, suggestion.lrs)
-    set_initial_learning_rates(optimizer)
+    set_starting_rates(optimizer, suggestion.lrs)
 
 
 @contextmanager

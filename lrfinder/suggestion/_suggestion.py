@@ -12,8 +12,7 @@ from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import InvalidInputError, warn
 from lrfinder._sweep.param_groups import (
     overriding_scheduler,
-    set_initial_learning_rates,
-    set_learning_rates,
+    set_starting_rates,
 )
 from lrfinder.suggestion._diagnosis import Confidence, Finding
 
@@ -118,8 +117,7 @@ class Suggestion:
         self.warn_of_doubt()
         if is_rank_zero():
             self._warn_of_use(optimizer, batch_size)
-        set_learning_rates(optimizer, self.lrs)
-        set_initial_learning_rates(optimizer)
+        set_starting_rates(optimizer, self.lrs)
 
     def warn_of_doubt(self) -> None:
         """Warn, with the reason, if the confidence is low; in a process group only rank 0 does."""
