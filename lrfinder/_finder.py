@@ -14,7 +14,12 @@ from lrfinder._distributed.accelerate import preparation_of
 from lrfinder._distributed.sharding import compute_device, is_sharded
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._recommend.length import length_law
-from lrfinder._recommend.recommendation import Recommendation, recommend, sweep_steps
+from lrfinder._recommend.recommendation import (
+    SMALLEST_BUDGET,
+    Recommendation,
+    recommend,
+    sweep_steps,
+)
 from lrfinder._recommend.trial import VAL_EVERY, VAL_PARTS
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
@@ -24,14 +29,14 @@ from lrfinder._sweep.checks import (
     check_autocast,
     check_callables,
     check_clip_grad,
-    check_count,
     check_exclusive,
     check_model_and_optimizer,
     check_preserve,
     reject_keywords,
+    whole_number,
 )
 from lrfinder._sweep.communicator import Communicator, OnStep, communicator_for, report_errors
-from lrfinder._sweep.grid import Bound, Grid, StepMode, check_num_iter, constant_grid, group_grid
+from lrfinder._sweep.grid import Bound, Grid, StepMode, checked_num_iter, constant_grid, group_grid
 from lrfinder._sweep.loop import Record, SweepRunner
 from lrfinder._sweep.loss import Autocast, Criterion, LossFunction, TrainingStep
 from lrfinder._sweep.open_range import LRRange, resolve_range, sweep_from_flat
@@ -214,16 +219,16 @@ class LRFinder:
             section 3.3.
         """
         with report_errors(self.model):
-            check_num_iter(num_iter)
+            num_iter = checked_num_iter(num_iter)
             check_callables(None, on_step=on_step)
             check_smooth_f(smooth_f)
             check_diverge_th(diverge_th)
             accumulation_steps = self._micro_batches(accumulation_steps)
-            check_count("val_every", val_every)
+            val_every = whole_number("val_every", val_every)
             for name, count in (("val_batches", val_batches), ("cached_batches", cached_batches)):
                 if count is not None:
-                    check_count(name, count)
-            check_count("repeats", repeats)
+                    whole_number(name, count)
+            repeats = whole_number("repeats", repeats)
             span = resolve_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
             grid_of = self._grid_of(step_mode, groups)
             grid = grid_of(span)
@@ -316,11 +321,14 @@ class LRFinder:
             InvalidInputError: if an argument cannot work.
         """
         with report_errors(self.model):
+            budget = whole_number(
+                "budget", budget, at_least=SMALLEST_BUDGET, advice="; 300 is a good start"
+            )
             num_iter = sweep_steps(budget)
             if total_steps is not None:
-                check_count("total_steps", total_steps)
+                total_steps = whole_number("total_steps", total_steps)
             if val_batches is not None:
-                check_count("val_batches", val_batches)
+                val_batches = whole_number("val_batches", val_batches)
             accumulation_steps = self._micro_batches(accumulation_steps)
             span = resolve_range(start_lr, end_lr, num_iter, None, "exp")
             span = span._replace(num_iter=num_iter)
@@ -425,7 +433,7 @@ class LRFinder:
 
     def _micro_batches(self, accumulation_steps: int) -> int:
         """Return the micro-batches of a step: if not given here, as many as Accelerate was told."""
-        check_count("accumulation_steps", accumulation_steps)
+        accumulation_steps = whole_number("accumulation_steps", accumulation_steps)
         if accumulation_steps > 1 or self._update_step is not None:
             return accumulation_steps
         return self._prepared.accumulation_steps

@@ -20,6 +20,13 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(items):
+    """Leave out of the coverage what takes long: to measure it makes Python a third slower."""
+    for item in items:
+        if item.get_closest_marker("slow") or "benchmarks" in item.path.parts:
+            item.add_marker("no_cover")
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -261,3 +262,24 @@ def test_what_was_maximized_survives_a_file(model, batches, tmp_path):
     result = finder.range_test(batches, num_iter=5, progress=False)
     result.save(tmp_path / "result.json")
     assert RangeTestResult.load(tmp_path / "result.json") == result
+
+
+def test_whole_numbers_of_numpy_are_taken_as_ints(model, optimizer, batches, tmp_path):
+    batches = [(inputs, inputs.sum(1, keepdim=True)) for inputs, _ in batches]
+    finder = LRFinder(model, optimizer, nn.MSELoss())
+    ten, one = np.int64(10), np.int64(1)
+    result = finder.range_test(
+        batches, batches, num_iter=ten, repeats=one, val_every=one, val_batches=one, progress=False
+    )
+    assert result == finder.range_test(batches, batches, num_iter=10, val_batches=1, progress=False)
+    result.save(tmp_path / "result.json")
+    answer = finder.recommend(
+        batches, budget=np.int32(300), total_steps=np.int64(500), progress=False
+    )
+    answer.save(tmp_path / "answer.json")
+    assert answer.total_steps == 500
+
+
+def test_a_bool_is_no_whole_number(model, optimizer, batches):
+    with pytest.raises(InvalidInputError, match="budget must be a whole number >= 120, got True"):
+        LRFinder(model, optimizer, nn.MSELoss()).recommend(batches, budget=True)

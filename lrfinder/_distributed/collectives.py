@@ -16,9 +16,9 @@ from torch import Tensor
 # Waits for a sum; returns it, and the last number of the vector of this rank.
 Wait = Callable[[], tuple[list[float], float]]
 
-# How long a rank waits before it looks whether another one has reported a failure.
+# A waiting rank checks this often whether another one has reported a failure.
 _CHECK_EVERY = timedelta(seconds=1)
-# Seconds between two looks whether a device has finished.
+# Seconds between two checks whether the device has finished.
 _PAUSE = 5e-5
 # A tag on which nobody sends.
 _UNUSED_TAG = 0x1F1D

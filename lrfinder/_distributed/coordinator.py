@@ -21,11 +21,14 @@ from lrfinder._errors import SweepError
 
 _log = logging.getLogger("lrfinder")
 
-# Seconds between two heartbeats, and without one until a rank counts as gone.
-_HEARTBEAT, _SILENCE = 0.5, 2.0
-# Seconds after which a rank that waits looks for one that is gone, and after which it logs.
+# Seconds between two heartbeats.
+_HEARTBEAT = 0.5
+# Seconds without a heartbeat until a rank counts as gone: once a connection was lost, and before.
+# A long call that holds Python's lock stops the heartbeat of a rank that lives.
+_SILENCE, _LONG_SILENCE = 2.0, 20.0
+# Seconds after which a waiting rank looks for ranks that are gone, and after which it logs.
 _CHECK_AFTER, _LOG_AFTER = 1.0, 30.0
-# Seconds that a rank which has failed waits to see whether all the others have failed as well.
+# Seconds that a failed rank waits to see whether all the others have failed too.
 _GRACE = 2.0
 # Seconds between two looks at the store: at first, and at most.
 _FIRST_PAUSE, _LAST_PAUSE = 1e-4, 0.05
@@ -36,7 +39,8 @@ _ENDED = "the range test has ended on every rank and the state was restored; see
 class Coordinator:
     """Messages and heartbeats of the ranks of one range test.
 
-    A rank that computes for a long time still has a heartbeat; one that was killed has none.
+    A thread of each rank counts its heartbeats, so a rank that computes for long still has them,
+    and one that was killed has none.
 
     Args:
         store: shared by the ranks, and used for nothing else.
@@ -56,11 +60,11 @@ class Coordinator:
         self._heartbeat = threading.Thread(target=self._beat, name="lrfinder", daemon=True)
 
     def start(self) -> None:
-        """Begin to have a heartbeat."""
+        """Start the heartbeat."""
         self._heartbeat.start()
 
     def stop(self) -> None:
-        """End the heartbeat."""
+        """Stop the heartbeat."""
         self._has_left.set()
         self._heartbeat.join(_HEARTBEAT)
 
@@ -115,7 +119,7 @@ class Coordinator:
         try:
             if self._store.add("ranks that lost a connection", 1) > 1:  # the first looks for all
                 _wait_until(self._is_failure_reported, 2 * _SILENCE)
-            self._report_silent_ranks(self._is_failure_reported)
+            self._report_silent_ranks(_SILENCE, self._is_failure_reported)
             self.raise_failure()
         except SweepError as error:
             return error
@@ -140,7 +144,8 @@ class Coordinator:
                 if waited > _LOG_AFTER and not has_logged:
                     has_logged = True
                     _log.warning("waiting for rank %s to join the range test", _names(self._late()))
-                self._report_silent_ranks(are_all_here)
+                left = max(_SILENCE, self._timeout - waited)
+                self._report_silent_ranks(min(_LONG_SILENCE, left), are_all_here)
 
     def _late(self) -> list[int]:
         return [rank for rank in self._ranks if not self._is_here(rank)]
@@ -157,8 +162,8 @@ class Coordinator:
     def _count_heartbeats(self, rank: int, more: int = 0) -> int:
         return int(self._store.add(f"heartbeats/{rank}", more))
 
-    def _report_silent_ranks(self, is_over: Callable[[], bool]) -> None:
-        """Report the ranks whose heartbeat has ended, unless something else happens before."""
+    def _report_silent_ranks(self, silence: float, is_over: Callable[[], bool]) -> None:
+        """Report the ranks without a heartbeat for `silence` seconds, unless the wait is over."""
         if is_over():
             return
         before = {rank: self._count_heartbeats(rank) for rank in self._ranks}
@@ -166,7 +171,7 @@ class Coordinator:
         def silent() -> list[int]:
             return [rank for rank, n in before.items() if n and n == self._count_heartbeats(rank)]
 
-        if not _wait_until(lambda: is_over() or not silent(), _SILENCE) and silent():
+        if not _wait_until(lambda: is_over() or not silent(), silence) and silent():
             self._report(silent(), "stopped responding")
 
     def _report(self, ranks: Sequence[int], what: str) -> None:

@@ -31,7 +31,7 @@ from lrfinder._distributed.sharding import (
 from lrfinder._errors import InvalidInputError, OutOfDataError, SweepError, warn
 
 _SAME_METRICS = "return a metric on every rank or on none"
-# Scalars and batch sizes, by name, of metrics that the vectors have no columns for yet.
+# Metrics that the vectors have no columns for yet: by name, the scalar and the batch size.
 _NewMetrics = dict[str, tuple[Tensor | float, int | None]]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -12,8 +12,8 @@ def is_rank_zero() -> bool:
     return not has_process_group() or dist.get_rank() == 0
 
 
-def is_main_process() -> bool:
-    """Return the same; before there is a process group, look at `RANK`, which launchers set."""
+def is_rank_zero_of_launch() -> bool:
+    """Return the same, also before there is a process group, by `RANK`, which launchers set."""
     return is_rank_zero() if has_process_group() else os.environ.get("RANK", "0") == "0"
 
 

@@ -59,9 +59,10 @@ def without_sync(model: nn.Module) -> Iterator[None]:
 
 
 def mean_over_processes(model: nn.Module, loss: Tensor, size: int | None) -> Tensor:
-    """Return the mean of a scalar loss over the processes that train a model, at once.
+    """Return the mean of a scalar loss over the processes that train a model.
 
-    It is weighted by `size`, the number of samples behind it, where that is known.
+    Unlike the sums of a sweep it is waited for. A loss counts as often as it has samples, `size`,
+    where that is known.
     """
     if not has_process_group():
         return loss
@@ -95,11 +96,21 @@ def copies_of_a_batch(model: nn.Module, processes: int) -> int:
     """Return how many of the processes see the same batch: several under tensor parallelism."""
     if _ddp_modules(model):
         return 1
-    data_meshes = [module._get_fsdp_state()._fsdp_param_group for module in fsdp_modules(model)]
-    sizes: list[int] = [group.mesh_info.mesh.size() for group in data_meshes if group is not None]
-    if sizes:
-        return max(1, processes // sizes[0])
+    sizes: list[int] = [
+        group.mesh_info.mesh.size()
+        for module in fsdp_modules(model)
+        for group in _fsdp_param_groups(module)
+    ]
+    if sizes:  # experts may be sharded over fewer processes than see different batches
+        return max(1, processes // max(sizes))
     return max((int(mesh.size()) for mesh in _meshes(model)), default=1)
+
+
+def _fsdp_param_groups(module: Any) -> list[Any]:
+    state = module._get_fsdp_state()
+    if hasattr(state, "_fsdp_param_groups"):  # newer versions of torch allow several
+        return list(state._fsdp_param_groups)
+    return [] if state._fsdp_param_group is None else [state._fsdp_param_group]
 
 
 def _default_group() -> dist.ProcessGroup:

@@ -22,8 +22,9 @@ def columns(content: Mapping[str, Any], smoothed_loss: Sequence[float]) -> Table
 
     Returns:
         `lr`, `loss` and `smoothed_loss`; `val_loss`, None at steps without validation;
-        `lr_group_0` and on with several parameter groups; `loss_sweep_0` and on with several
-        sweeps; and each metric, as `metric_NAME` where the name is taken.
+        with several parameter groups `lr_group_0`, `lr_group_1`, ...; with several sweeps
+        `loss_sweep_0`, `loss_sweep_1`, ...; and each metric, as `metric_NAME` where the name is
+        taken.
     """
     table: Table = {
         "lr": [*content["lr"]],

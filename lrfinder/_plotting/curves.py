@@ -13,7 +13,7 @@ import numpy as np
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._plotting import marks
 from lrfinder._plotting.lines import Line, line_of, visible_rates, y_limits
-from lrfinder._sweep.checks import check_count
+from lrfinder._sweep.checks import whole_number
 from lrfinder._sweep.stopping import StopReason
 from lrfinder.suggestion import Curve, Descent, Suggestion
 
@@ -58,8 +58,8 @@ def draw_pictures(
     """Draw one range test in full, or several with a label each; see `lrfinder.plot`."""
     if not pictures:
         raise InvalidInputError("expected at least one result to draw, got an empty mapping")
-    check_count("skip_start", skip_start, at_least=0)
-    check_count("skip_end", skip_end, at_least=0)
+    skip_start = whole_number("skip_start", skip_start, at_least=0)
+    skip_end = whole_number("skip_end", skip_end, at_least=0)
     if show_lr is not None and not (math.isfinite(show_lr) and show_lr > 0):
         raise InvalidInputError(f"expected show_lr to be positive and finite, got {show_lr!r}")
     lines = {label: _lines(each, skip_start, skip_end) for label, each in pictures.items()}

@@ -52,7 +52,7 @@ def line_of(descent: Descent, low: float, high: float) -> Line:
 
 
 def visible_rates(curve: Curve, skip_start: int, skip_end: int) -> tuple[float, float]:
-    """Return the lowest and highest rate that skips leave; they are ignored if that is too few."""
+    """Return the lowest and highest rate to draw; skips that leave too few points are ignored."""
     points = len(curve.lr)
     if points - skip_start - skip_end < _FEWEST_POINTS:
         skip_start = skip_end = 0
@@ -94,7 +94,7 @@ def _span(line: Line) -> tuple[float, float] | None:
 
 
 def _height(line: Line, raw: Array) -> float:
-    """Return the level from which the curve falls, or half of the points where it only rises."""
+    """Return the level from which the curve falls, or the median loss if it only rises."""
     smoothed = np.where(np.isfinite(line.smoothed), line.smoothed, np.inf)
     minimum = int(np.argmin(smoothed))
     if minimum < 3:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrfinder import _export
-from lrfinder._errors import InvalidInputError, NoSuggestionError
+from lrfinder._errors import NoSuggestionError
 from lrfinder._plotting import PAIR_SIZE, draw_trials, figure_html
 from lrfinder._recommend.length import LengthLaw, length_scale
 from lrfinder._recommend.search import FACTOR, Search, Train, neighbours
@@ -188,19 +188,7 @@ class Recommendation(Suggestion):
 
 
 def sweep_steps(budget: int) -> int:
-    """Return how many steps of a budget the sweep takes.
-
-    Args:
-        budget: optimizer steps, >= 120.
-
-    Raises:
-        InvalidInputError: if the budget is too small.
-    """
-    if isinstance(budget, bool) or not isinstance(budget, int) or budget < SMALLEST_BUDGET:
-        raise InvalidInputError(
-            f"expected a budget of at least {SMALLEST_BUDGET} optimizer steps, got {budget!r}; "
-            "300 is a good start"
-        )
+    """Return how many steps of a budget the sweep takes."""
     return min(max(_FEWEST_SWEEP_STEPS, round(budget * _SWEEP_SHARE)), _MOST_SWEEP_STEPS)
 
 

@@ -17,10 +17,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Sampler
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._snapshot import containers as _containers
-from lrfinder._snapshot import rng as _rng
-from lrfinder._snapshot import tensors as _tensors
-from lrfinder._snapshot.containers import Restore
+from lrfinder._snapshot import rng
+from lrfinder._snapshot.containers import Restore, capture_dict, capture_items
+from lrfinder._snapshot.tensors import capture_flags, has_values
 
 # Values that cannot change: frequent, and there is nothing to capture.
 IMMUTABLE = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -72,11 +71,11 @@ def _(tensor: Tensor, state: CapturedState) -> Iterable[Any]:
     inner: tuple[Any, ...] = ()
     if hasattr(tensor, "__tensor_flatten__"):  # made of others, as a distributed one is
         inner = tuple(getattr(tensor, name) for name in tensor.__tensor_flatten__()[0])
-    elif _tensors.has_values(tensor):
+    elif has_values(tensor):
         state.tensors.append(tensor)
     if not tensor.is_leaf:  # part of a graph that a step built; only its values can be kept
         return inner
-    state.structure.append(_tensors.capture_flags(tensor))
+    state.structure.append(capture_flags(tensor))
     return (tensor.grad, vars(tensor), *inner)
 
 
@@ -100,14 +99,14 @@ def _(thing: Any, state: CapturedState) -> Iterable[Any]:  # noqa: ARG001
 
 @capture.register
 def _(mapping: dict, state: CapturedState) -> Iterable[Any]:  # type: ignore[type-arg]
-    state.structure.append(_containers.capture_dict(mapping))
+    state.structure.append(capture_dict(mapping))
     return mapping.values()
 
 
 @capture.register(list)
 @capture.register(deque)
 def _(items: list[Any] | deque[Any], state: CapturedState) -> Iterable[Any]:
-    state.structure.append(_containers.capture_items(items))
+    state.structure.append(capture_items(items))
     return items
 
 
@@ -118,7 +117,7 @@ def _(items: tuple, state: CapturedState) -> Iterable[Any]:  # type: ignore[type
 
 @capture.register
 def _(items: set, state: CapturedState) -> Iterable[Any]:  # type: ignore[type-arg]
-    state.structure.append(_containers.capture_items(items))
+    state.structure.append(capture_items(items))
     return ()
 
 
@@ -130,9 +129,9 @@ def _(array: np.ndarray, state: CapturedState) -> Iterable[Any]:
 
 
 def _capture_generator(generator: Any, state: CapturedState) -> Iterable[Any]:
-    state.generators.append(_rng.capture_generator(generator))
+    state.generators.append(rng.capture_generator(generator))
     return ()
 
 
-for _class in _rng.GENERATORS:
+for _class in rng.GENERATORS:
     capture.register(_class, _capture_generator)

@@ -62,7 +62,7 @@ class MemoryStorage:
     def reserve(self, size: int) -> None:
         """Make room for `size` bytes, or raise before the first is copied."""
         if size:
-            problem = f"the snapshot needs {size / 2**20:.0f} MiB of memory, which could not be had"
+            problem = f"{size / 2**20:.0f} MiB of memory for the snapshot could not be allocated"
             with _explained(problem, "free some memory or pass snapshot='disk'"):
                 self._memory = torch.frombuffer(_mapping(size), dtype=torch.uint8)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
 from torch import nn
@@ -98,12 +98,16 @@ def check_clip_grad(clip_grad: Any) -> None:
     )
 
 
-def check_count(name: str, value: Any, *, at_least: int = 1, advice: str = "") -> None:
-    """Raise `InvalidInputError` if a value is not a whole number or too small."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+def whole_number(name: str, value: Any, *, at_least: int = 1, advice: str = "") -> int:
+    """Return a value, of NumPy for example, as an int.
+
+    Raises `InvalidInputError` if it is not a whole number or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < at_least:
         raise InvalidInputError(
             f"{name} must be a whole number >= {at_least}, got {value!r}{advice}"
         )
+    return int(value)
 
 
 def reject_keywords(**answers: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.checks import check_count, is_number
+from lrfinder._sweep.checks import is_number, whole_number
 from lrfinder._sweep.param_groups import group_ratios, learning_rates
 
 StepMode = Literal["exp", "linear"]
@@ -104,7 +104,7 @@ def learning_rate_grid(
         [0.0001, 0.50005, 1.0]
     """
     check_rates(start_lr, end_lr)
-    check_num_iter(num_iter)
+    num_iter = checked_num_iter(num_iter)
     check_step_mode(step_mode)
     space = np.geomspace if step_mode == "exp" else np.linspace
     rates: Array = space(start_lr, end_lr, num_iter, dtype=np.float64)
@@ -131,9 +131,9 @@ def check_rates(start_lr: float, end_lr: float) -> None:
         )
 
 
-def check_num_iter(num_iter: int) -> None:
-    """Raise `InvalidInputError` if a number of steps is not a whole number >= 2."""
-    check_count("num_iter", num_iter, at_least=2, advice="; 100 is a good start")
+def checked_num_iter(num_iter: int) -> int:
+    """Return a number of steps as an int; raise `InvalidInputError` if it is not one >= 2."""
+    return whole_number("num_iter", num_iter, at_least=2, advice="; 100 is a good start")
 
 
 def check_step_mode(step_mode: str) -> None:

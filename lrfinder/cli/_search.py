@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder._distributed.rank import is_main_process
+from lrfinder._distributed.rank import is_rank_zero_of_launch
 from lrfinder._errors import NoSuggestionError
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
@@ -142,7 +142,7 @@ def search(
             answer = finder.recommend(train_loader, val_loader, **given)
     except NoSuggestionError as error:
         refusal = error  # the sweep is there all the same
-    if is_main_process():
+    if is_rank_zero_of_launch():
         _publish(finder.result, answer, arguments.output)
     if refusal is not None:
         raise refusal

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, CosineAnnealingWarmRestarts
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.checks import check_count
+from lrfinder._sweep.checks import whole_number
 from lrfinder.schedules._starting_rates import group_rates, relative_floor, starting_at
 from lrfinder.suggestion import Suggestion
 
@@ -18,8 +18,8 @@ def cosine(
 ) -> CosineAnnealingLR:
     """Lower the rates along half a cosine, from `lr` at step 0 to `eta_min` at `total_steps`.
 
-    The rate at step t is `eta_min + (lr - eta_min) * (1 + cos(pi * t / total_steps)) / 2`, after
-    `total_steps` too: there it rises again.
+    The rate at step t is `eta_min + (lr - eta_min) * (1 + cos(pi * t / total_steps)) / 2`. After
+    `total_steps` it follows the same formula, and so rises again.
 
     Args:
         optimizer: its rates are set to those of step 0.
@@ -43,7 +43,7 @@ def cosine(
         >>> [round(lr, 2) for lr in lrs]
         [1.0, 0.85, 0.5, 0.15, 0.0]
     """
-    check_count("total_steps", total_steps)
+    total_steps = whole_number("total_steps", total_steps)
     lrs = group_rates(optimizer, lr)
     _check_eta_min(eta_min, lrs, f'`wsd` with decay="cosine" and decay_steps={total_steps}')
     with starting_at(optimizer, lrs):

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.checks import check_count
+from lrfinder._sweep.checks import whole_number
 from lrfinder._sweep.param_groups import group_ratios
 from lrfinder.schedules._starting_rates import group_rates, positive, starting_at
 from lrfinder.suggestion import Suggestion
@@ -56,9 +56,9 @@ def cyclic(
         >>> rates(lambda sgd: cyclic(sgd, max_lr=1.0, base_lr=0.5, step_size_up=2), sgd, 5)
         [[0.5, 0.75, 1.0, 0.75, 0.5]]
     """
-    check_count("step_size_up", step_size_up)
+    step_size_up = whole_number("step_size_up", step_size_up)
     if step_size_down is not None:
-        check_count("step_size_down", step_size_down)
+        step_size_down = whole_number("step_size_down", step_size_down)
     upper = group_rates(optimizer, max_lr, "max_lr")
     if base_lr is None:
         if not isinstance(max_lr, Suggestion):
@@ -128,7 +128,7 @@ def one_cycle(
         >>> [round(lr, 2) for lr in lrs]
         [0.04, 0.52, 1.0, 0.75, 0.25, 0.0]
     """
-    check_count("total_steps", total_steps)
+    total_steps = whole_number("total_steps", total_steps)
     # torch's phases end at the steps `rise - 1`, `2 * rise - 2` (three phases), `total_steps - 1`.
     rise = float(pct_start) * total_steps
     before_last = 2 * rise - 1 if three_phase else rise

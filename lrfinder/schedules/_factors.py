@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.checks import check_count
+from lrfinder._sweep.checks import whole_number
 from lrfinder.schedules._starting_rates import group_rates, positive, relative_floor, starting_at
 from lrfinder.suggestion import Suggestion
 
@@ -73,7 +73,7 @@ def step(
         >>> rates(lambda sgd: step(sgd, 1.0, step_size=2, gamma=0.5), sgd, 4)
         [[1.0, 1.0, 0.5, 0.5]]
     """
-    check_count("step_size", step_size)
+    step_size = whole_number("step_size", step_size)
     positive("gamma", gamma, at_most=1)
     with starting_at(optimizer, group_rates(optimizer, lr)):
         return StepLR(optimizer, step_size, gamma)
@@ -105,8 +105,7 @@ def multistep(
     """
     if not milestones:
         raise InvalidInputError("expected at least one milestone, got none; use `constant` instead")
-    for milestone in milestones:
-        check_count("milestones", milestone)
+    milestones = [whole_number("milestones", milestone) for milestone in milestones]
     positive("gamma", gamma, at_most=1)
     with starting_at(optimizer, group_rates(optimizer, lr)):
         return MultiStepLR(optimizer, milestones, gamma)
@@ -157,8 +156,9 @@ def multiplicative(
     Args:
         optimizer: its rates are set to those of step 0.
         lr: a suggestion, of which `lr` is taken, or the first rate of the largest group, > 0.
-        lr_lambda: from the optimizer step, >= 1, to the factor on the rate before it; or one such
-            function per parameter group. torch saves a callable object's state, not a function.
+        lr_lambda: takes the optimizer step, >= 1, and returns the factor on the rate before it;
+            or one such function per parameter group. `state_dict` has the attributes of a callable
+            object, and nothing of a function.
 
     Raises:
         InvalidInputError: if the rate is not > 0, or a suggestion is for other groups.
@@ -182,8 +182,9 @@ def lambda_(
     Args:
         optimizer: its rates are set to those of step 0.
         lr: a suggestion, of which `lr` is taken, or the largest group's rate at a factor of 1, > 0.
-        lr_lambda: from the optimizer step, >= 0, to the factor; or one such function per parameter
-            group. torch saves a callable object's state, not a function.
+        lr_lambda: takes the optimizer step, >= 0, and returns the factor; or one such function per
+            parameter group. `state_dict` has the attributes of a callable object, and nothing of a
+            function.
 
     Raises:
         InvalidInputError: if the rate is not > 0, or a suggestion is for other groups.
@@ -238,8 +239,8 @@ def reduce_on_plateau(
     """
     if not 0 < factor < 1:
         raise InvalidInputError(f"expected factor to be between 0 and 1, got {factor}")
-    check_count("patience", patience, at_least=0)
-    check_count("cooldown", cooldown, at_least=0)
+    patience = whole_number("patience", patience, at_least=0)
+    cooldown = whole_number("cooldown", cooldown, at_least=0)
     lrs = group_rates(optimizer, lr)
     lowest = relative_floor("min_lr", min_lr, lrs)
     with starting_at(optimizer, lrs):

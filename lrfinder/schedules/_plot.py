@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrfinder._errors import InvalidInputError
 from lrfinder._plotting.marks import COLOURS
-from lrfinder._sweep.checks import check_count
+from lrfinder._sweep.checks import whole_number
 from lrfinder._sweep.param_groups import learning_rates
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def rates(schedule: Schedule, optimizer: Optimizer, total_steps: int) -> list[li
         >>> rates(lambda sgd: step(sgd, 0.5, step_size=2, gamma=0.5), sgd, 6)
         [[0.5, 0.5, 0.25, 0.25, 0.125, 0.125]]
     """
-    check_count("total_steps", total_steps)
+    total_steps = whole_number("total_steps", total_steps)
     stand_in = _StandIn(optimizer)
     scheduler = schedule(stand_in)
     if scheduler.optimizer is not stand_in:

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.checks import check_count
+from lrfinder._sweep.checks import whole_number
 from lrfinder._sweep.param_groups import learning_rates
 from lrfinder.schedules._starting_rates import group_rates, positive, relative_floor, starting_at
 from lrfinder.suggestion import Suggestion
@@ -33,9 +33,10 @@ _DECAYS: dict[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class _Factor:
-    """The factor on the rate in warm-up, stable phase and decay. torch saves an object's numbers.
+    """The factor on the rate in warm-up, stable phase and decay.
 
-    The decay takes the last `decay_steps`; the warm-up ends on its curve. `floor` is a factor too.
+    An object, not a function, so that the scheduler's `state_dict` has its numbers. The decay takes
+    the last `decay_steps`; the warm-up ends on its curve. `floor` is a factor too.
     """
 
     total_steps: int
@@ -97,9 +98,9 @@ def polynomial(
         >>> rates(lambda sgd: polynomial(sgd, 1.0, power=2.0, total_steps=4), sgd, 5)
         [[1.0, 0.5625, 0.25, 0.0625, 0.0]]
     """
-    check_count("total_steps", total_steps)
-    check_count("warmup_steps", warmup_steps, at_least=0)
-    check_count("step_size", step_size)
+    total_steps = whole_number("total_steps", total_steps)
+    warmup_steps = whole_number("warmup_steps", warmup_steps, at_least=0)
+    step_size = whole_number("step_size", step_size)
     if warmup_steps >= total_steps or step_size >= max(total_steps, 2):
         raise InvalidInputError(
             f"expected warmup_steps and step_size to be below total_steps={total_steps}, got "
@@ -153,9 +154,9 @@ def wsd(
         >>> rates(lambda sgd: wsd(sgd, 1.0, warmup_steps=2, decay_steps=2, total_steps=5), sgd, 6)
         [[0.0, 0.5, 1.0, 1.0, 0.5, 0.0]]
     """
-    check_count("total_steps", total_steps)
-    check_count("warmup_steps", warmup_steps, at_least=0)
-    check_count("decay_steps", decay_steps)
+    total_steps = whole_number("total_steps", total_steps)
+    warmup_steps = whole_number("warmup_steps", warmup_steps, at_least=0)
+    decay_steps = whole_number("decay_steps", decay_steps)
     if decay not in _DECAYS:
         raise InvalidInputError(f"expected decay to be one of {sorted(_DECAYS)}, got {decay!r}")
     if warmup_steps + decay_steps > total_steps:
@@ -210,10 +211,10 @@ def warmup(
         >>> [round(lr, 2) for lr in rates(build, sgd, 7)[0]]
         [0.01, 0.51, 1.0, 0.85, 0.5, 0.15, 0.0]
     """
-    check_count("warmup_steps", warmup_steps)
+    warmup_steps = whole_number("warmup_steps", warmup_steps)
     positive("start_factor", start_factor, at_most=1)
     if total_steps is not None:
-        check_count("total_steps", total_steps)
+        total_steps = whole_number("total_steps", total_steps)
         if total_steps <= warmup_steps:
             raise InvalidInputError(
                 f"expected warmup_steps to be below total_steps={total_steps}, got {warmup_steps}; "

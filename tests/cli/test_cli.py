@@ -39,21 +39,6 @@ def test_wrong_usage_ends_with_status_2_and_says_so_on_stderr(command, argv):
     assert "error: " in err.splitlines()[-1]
 
 
-def test_help_loads_nothing_that_draws_or_reads_images():
-    """A command that answers at once must not wait for packages it does not use."""
-    code = (
-        "import sys; from lrfinder.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'matplotlib', 'torchvision', 'sklearn', 'pandas'} & set(sys.modules)\n"
-        "sys.exit(f'loaded {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_python_m_is_the_same_command_and_an_error_of_the_user_has_its_traceback(tmp_path):
     (tmp_path / "user_script.py").write_text("def setup():\n    raise KeyError('mine')\n")
     done = subprocess.run(

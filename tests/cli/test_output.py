@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -58,11 +59,11 @@ def test_a_directory_that_cannot_be_written_to_is_found_before_the_sweep(command
     assert err.count("\n") == 1  # no progress bar either
 
 
-def test_a_full_directory_is_found_before_the_sweep(task, tmp_path, unmeasured):
+def test_a_full_directory_is_found_before_the_sweep(task, tmp_path):
     """No file of the process may grow beyond 100,000 bytes, as on a disk with no more room."""
     done = subprocess.run(
         installed("run", f"{task}:setup"),
-        check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=unmeasured,
+        check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
@@ -149,15 +150,22 @@ def test_a_wrong_backend_is_no_obstacle(command, task, tmp_path):
     assert (tmp_path / "lr_finder.png").is_file()
 
 
-# Of the standard library, of this library, and of one that it imports when a bar is shown.
-@pytest.mark.parametrize("name", ["json.py", "lrfinder.py", "tqdm.py"])
-def test_a_script_shadows_no_module(command, write, tmp_path, name):
+def test_a_script_shadows_no_module_that_is_imported_later(command, write, tmp_path):
     write("random.py", "raise AssertionError('random.py shadows the standard library')")
     write("user_neighbour.py", TASK)
-    write(name, "import json, random\nfrom user_neighbour import setup\nassert json.dumps(1)\n")
-    done = command.process("run", f"{name}:setup")
+    write("tqdm.py", "import random\nfrom user_neighbour import setup\n")
+    done = command.process("run", "tqdm.py:setup")
     assert done.returncode == 0, done.stderr
     assert len(saved_sweep(tmp_path / "lr_finder.json")) > 10
+
+
+@pytest.mark.parametrize("name", ["json", "lrfinder"])
+def test_a_script_shadows_no_module_that_is_imported_already(command, write, name):
+    before = sys.modules[name]
+    write("user_neighbour.py", TASK)
+    write(f"{name}.py", "import json\nfrom user_neighbour import setup\nassert json.dumps(1)\n")
+    assert command("run", f"{name}.py:setup").status == 0
+    assert sys.modules[name] is before
 
 
 def test_a_script_of_any_name_finds_its_neighbours(command, write):

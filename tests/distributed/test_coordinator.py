@@ -81,6 +81,20 @@ def test_ranks_that_do_not_join_are_named():
         assert "rank 1 did not join the range test" in str(ended)
 
 
+def test_a_late_rank_that_is_silent_for_a_moment_is_not_named(monkeypatch):
+    monkeypatch.setattr("lrfinder._distributed.coordinator._CHECK_AFTER", 0.1)
+    monkeypatch.setattr("lrfinder._distributed.coordinator._SILENCE", 0.2)
+    two = coordinators(2)
+    for each in two:
+        each.start()
+    two[1].stop()  # as a call that holds Python's lock does
+    late = threading.Timer(1.0, two[1].gather, [1])
+    late.start()
+    assert two[0].gather(0) == [0, 1]
+    late.join()
+    two[0].stop()
+
+
 def test_a_rank_without_a_heartbeat_is_named_and_one_that_is_late_is_not():
     three = coordinators(3)
     for coordinator in three:

@@ -1,6 +1,5 @@
 """The command line under `torchrun`."""
 
-import os
 import subprocess
 import sys
 
@@ -24,7 +23,7 @@ def setup():
 """
 
 
-def test_the_command_runs_under_torchrun_and_rank_0_alone_prints_and_writes(tmp_path):
+def test_the_command_runs_under_torchrun_and_rank_0_alone_prints_and_writes(tmp_path, unmeasured):
     (tmp_path / "train.py").write_text(TRAINING)
     launch = ["torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1"]
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
@@ -32,7 +31,7 @@ def test_the_command_runs_under_torchrun_and_rank_0_alone_prints_and_writes(tmp_
     ended = subprocess.run(
         [sys.executable, "-m", *launch, *meeting, *command],
         cwd=tmp_path,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        env=unmeasured | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
         timeout=120,

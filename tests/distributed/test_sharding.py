@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp._fully_shard import _fsdp_common
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     RowwiseParallel,
@@ -31,6 +32,9 @@ from tests.distributed.helpers import (
 )
 
 MSE = nn.MSELoss()
+HAS_SEVERAL_MESHES = pytest.mark.skipif(
+    not hasattr(_fsdp_common, "ShardPlacementResult"), reason="this torch has one mesh per module"
+)
 PLAN = {"0": ColwiseParallel(), "2": RowwiseParallel()}
 
 
@@ -55,9 +59,17 @@ def sharded(kind):
         parallelize_module(model, mesh["tensor"], PLAN)
         options["mesh"] = mesh["data"]
         loader = SameBatch(rank() // 2, 2)
+    elif kind == "several meshes":
+        options["shard_placement_fn"] = biases_on_a_mesh_of_their_own
     fully_shard(model[0], **options)
     fully_shard(model, **options)
     return model, loader
+
+
+def biases_on_a_mesh_of_their_own(parameter):
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("replicas", "shards"))
+    info = _fsdp_common.HSDPMeshInfo(mesh, shard_mesh_dim=1, replicate_mesh_dim=0)
+    return _fsdp_common.ShardPlacementResult(None, info) if parameter.ndim == 1 else None
 
 
 class SameBatch(Shard):
@@ -103,6 +115,7 @@ def alone():
         ("hybrid", 4, 1e-4),
         ("tensor parallel", 2, 1e-4),
         ("tensor parallel within", 4, 1e-4),
+        pytest.param("several meshes", 4, 1e-4, marks=HAS_SEVERAL_MESHES),
     ],
 )
 def test_a_sharded_model_has_the_curve_of_a_whole_one_and_its_shards_back(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 
 import matplotlib as mpl
 import pytest
@@ -140,8 +138,3 @@ def test_plot_draws_on_the_axes_it_is_given():
 def test_no_schedule_to_draw_raises():
     with pytest.raises(InvalidInputError, match="at least one schedule"):
         schedules.plot_schedule({}, optimizer_with(), total_steps=3)
-
-
-def test_importing_the_schedules_does_not_load_matplotlib():
-    code = "import sys, lrfinder.schedules; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
