@@ -1,7 +1,7 @@
 """Every check of this project, one session each.
 
-`.ci/run` runs them all, `.ci/run lint types` those two. The workflow and the commit hooks start the
-same sessions, so a command of a check stands here and nowhere else.
+`.ci/run` runs them all, two at a time, and `.ci/run lint types` those two. The workflow and the
+commit hooks start the same sessions, so a command of a check stands here and nowhere else.
 """
 
 import functools
@@ -19,7 +19,8 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 nox.needs_version = ">=2026.10.20"  # knows `requires` and `parallel`
 nox.options.envdir = str(ROOT / ".nox")
 nox.options.reuse_venv = "yes"
-nox.options.parallel = 2  # sessions with environments of their own; those in `.venv` take turns
+nox.options.parallel = 2
+nox.options.allow_parallel = True
 
 TWO_WORKERS = "-n 2 --dist loadfile"
 # All workers must collect the same tests in the same order, those made from sets too.
@@ -53,6 +54,16 @@ def check(**options):
     return register
 
 
+_in_venv = []  # the names of sessions that work in `.venv`
+
+
+def check_in_venv(function):
+    """Make a session that works in `.venv`, in turn: after all of those above it."""
+    session = check(venv_backend="none", requires=[*_in_venv])(function)
+    _in_venv.append(function.__name__)
+    return session
+
+
 def install(session, *groups):
     """Install the checkout with dependency groups into `.venv`, as the README's commands do."""
     if not Path(".venv").exists():
@@ -70,7 +81,7 @@ def readme_command(number):
     return commands[number]
 
 
-@check(allow_parallel=True)
+@check()
 def lint(session):
     """Format, lint, and the order of imports."""
     session.install("--group=lint")
@@ -79,7 +90,7 @@ def lint(session):
     session.run("lint-imports")
 
 
-@check(venv_backend="none")
+@check_in_venv
 def demo(session):
     """The README's first command, in a new environment."""
     shutil.rmtree(".venv", ignore_errors=True)
@@ -88,7 +99,23 @@ def demo(session):
     session.run("ls", "-l", f"{folder}/lr_finder.png", f"{folder}/lr_finder.json")
 
 
-@check(venv_backend="none")
+@check_in_venv
+def types(session):
+    """All types."""
+    install(session, "dev")
+    session.run(".venv/bin/mypy")
+
+
+@check_in_venv
+def docs(session):
+    """The site, with every notebook executed and every link checked, into `build/site`."""
+    install(session, "dev")
+    session.run(
+        ".venv/bin/mkdocs", "build", "--strict", "--config-file", "notebooks/site/mkdocs.yml"
+    )
+
+
+@check_in_venv
 def tests(session):
     """The README's second command, with branch coverage."""
     for file in ROOT.glob(".coverage*"):
@@ -102,14 +129,7 @@ def tests(session):
     session.run(".venv/bin/coverage", *report)
 
 
-@check(venv_backend="none")
-def types(session):
-    """All types."""
-    install(session, "dev")
-    session.run(".venv/bin/mypy")
-
-
-@check(venv_backend="none")
+@check_in_venv
 def baselines(session):
     """The tests with other finders, and with libraries whose objects people pass in."""
     install(session, "dev", "baselines", "clients")
@@ -131,16 +151,7 @@ def needs_baseline(path):
     return bool(skips and ("benchmarks" in path.parts or re.search(libraries, text)))
 
 
-@check(venv_backend="none")
-def docs(session):
-    """The site, with every notebook executed and every link checked, into `build/site`."""
-    install(session, "dev")
-    session.run(
-        ".venv/bin/mkdocs", "build", "--strict", "--config-file", "notebooks/site/mkdocs.yml"
-    )
-
-
-@check(allow_parallel=True)
+@check()
 def package(session):
     """The wheel and the source distribution."""
     session.install("--group=release")
@@ -151,7 +162,7 @@ def package(session):
     session.run("check-wheel-contents", *(file for file in files if file.endswith(".whl")))
 
 
-@check(reuse_venv=False, requires=["package"], allow_parallel=True)
+@check(reuse_venv=False, requires=["package"])
 @nox.parametrize("versions", ["newest", "oldest"])
 def core(session, versions):
     """The demo and the core tests against the wheel, with the newest and oldest versions."""
