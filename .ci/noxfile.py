@@ -22,6 +22,8 @@ nox.options.reuse_venv = "yes"
 nox.options.parallel = 2
 nox.options.allow_parallel = True
 
+# To compile every module of every package takes longer than to compile those that are imported.
+os.environ["PIP_NO_COMPILE"] = "1"
 TWO_WORKERS = "-n 2 --dist loadfile"
 # All workers must collect the same tests in the same order, those made from sets too.
 SAME_ORDER = {"PYTHONHASHSEED": "0"}
@@ -35,6 +37,7 @@ NOT_CORE = [
     "tests/gpu",
     "tests/integrations",
     "tests/notebooks",
+    "tests/recommend",  # the search is arithmetic, and the demo recommends with every version
     "tests/test_package.py",
 ]
 

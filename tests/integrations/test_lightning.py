@@ -722,8 +722,10 @@ class NamedByStage(Validated):
         self.log("loss" if self.trainer.validating else "wrong", loss)
 
 
-@pytest.mark.parametrize("make", [Validated, LogsIt, ReturnsADict, NamedByStage])
-@pytest.mark.parametrize("val_batches", [None, 2])
+@pytest.mark.parametrize(
+    ("make", "val_batches"),
+    [(Validated, None), (Validated, 2), (LogsIt, 2), (ReturnsADict, 2), (NamedByStage, 2)],
+)
 def test_the_validation_loss_is_that_of_a_plain_loop(tmp_path, make, val_batches):
     module = make()
     module.net[3].p = 0.0

@@ -22,6 +22,7 @@ CLASSES = sorted(
 )
 FLAGS = ("foreach", "fused", "capturable", "amsgrad", "centered")
 VALUES = {"momentum": 0.9, "weight_decay": 0.01, "lr": torch.tensor(1e-3)}
+FEW_EVALUATIONS = {"LBFGS": {"max_iter": 4}}  # instead of 20 per step
 SPECIAL = {
     "LBFGS": [{"line_search_fn": "strong_wolfe"}, {"history_size": 3}],
     "SGD": [{"momentum": 0.9, "nesterov": True}, {"momentum": 0.9, "fused": True}],
@@ -71,6 +72,7 @@ class Training:
             name: value.to(device, copy=True) if isinstance(value, Tensor) else value
             for name, value in options.items()
         }
+        options |= FEW_EVALUATIONS.get(kind.__name__, {})
         self.optimizer = kind(self.model.parameters(), **options)
         self.batches = [
             (torch.randn(6, 5, device=device), torch.randn(6, 1, device=device)) for _ in range(4)

@@ -159,7 +159,7 @@ def text(outcome: Any) -> str:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     script=scripts(),
     delays=st.lists(st.integers(0, 6), min_size=1, max_size=12),
