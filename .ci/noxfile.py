@@ -169,7 +169,9 @@ def package(session):
 @nox.parametrize("versions", ["newest", "oldest"])
 def core(session, versions):
     """The demo and the core tests against the wheel, with the newest and oldest versions."""
-    (wheel,) = DIST.glob("*.whl")
+    wheel = next(DIST.glob("*.whl"), None)
+    if wheel is None:
+        session.error("there is no wheel to test: run `.ci/run package core`")
     wanted = [f"{wheel}[demo]", "--group=run-tests"]
     if versions == "oldest":
         promised = [*PROJECT["project"]["dependencies"], *extra("demo")]

@@ -306,9 +306,9 @@ class LRFinder:
             accumulation_steps: as for `range_test`.
             progress: show a progress bar.
             groups: indices of the parameter groups to sweep; the others keep their rate.
-            val_batches: batches of `val_loader` that are kept, >= 1; None for eight of the size of
-                a training batch, or of its own size if that is smaller. They are the first ones, so
-                let it shuffle. After every second step of a trial an eighth of them is measured, in
+            val_batches: batches of `val_loader` that are kept, >= 1; None for eight, each at most
+                as large as a training batch. They are its first ones, so pass one that shuffles.
+                After every second step of a trial an eighth of them is measured, in
                 turn; the budget does not count that.
 
         Returns:
@@ -400,7 +400,7 @@ class LRFinder:
         skip_start: int = 0,
         skip_end: int = 0,
         log_lr: bool | None = None,
-        show_lr: float | None = None,
+        show_lr: Suggestion | float | None = None,
         ax: Axes | None = None,
         *,
         suggestion: Suggestion | None = None,

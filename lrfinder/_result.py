@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = "lrfinder.RangeTestResult"
 Values = tuple[float, ...]
+_LOSSES = {"loss": "the loss", "val_loss": "the validation loss"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class RangeTestResult:
 
     Attributes:
         lr: learning rate of each optimizer step, in the order they were taken, shape `(n,)`. With
-            several parameter groups it is the rate of the group that has the largest one.
+            several parameter groups it is the rate of the largest swept one.
         loss: raw training loss of each step, computed before the update with that rate; its mean
             over the sweeps where the test was repeated. Shape `(n,)`.
         step_mode: `"exp"` or `"linear"`.
@@ -108,7 +109,7 @@ class RangeTestResult:
         return len(self.lr)
 
     def __repr__(self) -> str:
-        swept = f", lr {self.lr[0]:.2e} to {self.lr[-1]:.2e}" if self.lr else ""
+        swept = f", lr {self.lr[0]:.2e} to {self.lr[-1]:.2e}" if len(self) else ""
         return f"RangeTestResult({len(self)} steps{swept}, {self.stop_reason.value})"
 
     def _repr_html_(self) -> str:
@@ -141,7 +142,7 @@ class RangeTestResult:
         Raises:
             InvalidInputError: if the quantity was not recorded.
         """
-        name = on or ("val_loss" if self.val_loss else "loss")
+        name = self._name_of(on)
         recorded = {"loss": self.loss, **self.metrics}
         if self.val_loss:
             recorded["val_loss"] = self.val_loss
@@ -149,8 +150,7 @@ class RangeTestResult:
             raise InvalidInputError(f"expected on to be one of {', '.join(recorded)}, got {on!r}")
         repeats = self.repeats if name == "loss" and self.repeats else (recorded[name],)
         steps = np.asarray(self.val_steps if name == "val_loss" else range(len(self)), dtype=int)
-        was_maximized = self.maximize and name in ("loss", "val_loss")
-        sign = -1.0 if maximize or was_maximized else 1.0
+        sign = -1.0 if self._is_negated(name, maximize) else 1.0
         return Curve(
             lr=np.asarray(self.lr, dtype=np.float64)[steps],
             loss=sign * np.asarray(recorded[name], dtype=np.float64),
@@ -176,12 +176,22 @@ class RangeTestResult:
             NoSuggestionError: if the curve does not name a rate; the message says what to change.
             InvalidInputError: if the rule or the quantity does not exist.
         """
-        suggestion = suggest(analyze_descent(self.curve(on, maximize=maximize)), method)
-        why = f"{suggestion.why} (of minus {on or 'the loss'})"
-        return replace(suggestion, why=why) if maximize else suggestion
+        name = self._name_of(on)
+        curve = self.curve(on, maximize=maximize)
+        try:
+            suggestion = suggest(analyze_descent(curve), method)
+        except NoSuggestionError as error:
+            if maximize or name in _LOSSES:
+                raise
+            raise NoSuggestionError(
+                f"{error}; if {name} is better when larger, pass maximize=True"
+            ) from None
+        if not self._is_negated(name, maximize):
+            return suggestion
+        return replace(suggestion, why=f"{suggestion.why} (of minus {_LOSSES.get(name, name)})")
 
     def lrs_at(self, lr: float) -> tuple[float, ...]:
-        """Return the rate of every parameter group where the largest group's rate is `lr`.
+        """Return the rate of every parameter group where the largest swept one has `lr`.
 
         Args:
             lr: a rate within the swept range, > 0; the nearest ratio is taken outside of it.
@@ -209,7 +219,7 @@ class RangeTestResult:
         skip_start: int = 0,
         skip_end: int = 0,
         log_lr: bool | None = None,
-        show_lr: float | None = None,
+        show_lr: Suggestion | float | None = None,
         ax: Axes | None = None,
         *,
         suggestion: Suggestion | None = None,
@@ -285,6 +295,12 @@ class RangeTestResult:
         """
         return _export.read_json(path, FORMAT, cls.from_dict)
 
+    def _name_of(self, on: str | None) -> str:
+        return on or ("val_loss" if self.val_loss else "loss")
+
+    def _is_negated(self, name: str, maximize: bool) -> bool:
+        return maximize or (self.maximize and name in _LOSSES)
+
     def _picture(self, suggestion: Suggestion | None = None) -> Picture:
         """Return what is drawn of this result; without a suggestion, `suggest` finds one."""
         training = analyze_descent(self.curve("loss"))
@@ -294,7 +310,7 @@ class RangeTestResult:
             marked = suggestion or suggest(validation or training)
         except NoSuggestionError as error:
             marked = error
-        return Picture(training, validation, marked)
+        return Picture(training, validation, marked, self.maximize)
 
 
 def plot(
@@ -303,7 +319,7 @@ def plot(
     skip_end: int = 0,
     *,
     log_lr: bool | None = None,
-    show_lr: float | None = None,
+    show_lr: Suggestion | float | None = None,
     ax: Axes | None = None,
     suggestion: Suggestion | None = None,
 ) -> Axes:
@@ -318,7 +334,7 @@ def plot(
             fewer than 5 points are ignored. The suggestion is read off the whole curve.
         skip_end: points to leave out at the end, >= 0.
         log_lr: logarithmic axis of rates; None for a logarithmic one after exponential sweeps.
-        show_lr: a further rate to mark, > 0.
+        show_lr: a further rate to mark, > 0, or a suggestion.
         ax: axes to draw on; None for those of a new figure.
         suggestion: what to mark on a single result; None for what its `suggest()` returns. Where
             that finds none, the reason stands in the picture.

@@ -1,5 +1,7 @@
 """What a result says about its own numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,3 +75,10 @@ def test_groups_with_ranges_of_their_own_stand_at_the_same_step(where):
 
 def test_a_group_that_is_held_keeps_its_rate():
     assert make(group_lrs=(make().lr, (0.3,) * 5)).lrs_at(0.01) == pytest.approx((0.01, 0.3))
+
+
+def test_a_group_that_is_not_swept_keeps_its_rate_everywhere():
+    result = make()
+    fixed = replace(result, group_lrs=((0.3,) * len(result), result.lr))
+    for lr in (result.lr[0] / 10, result.lr[1], result.lr[-1] * 10):
+        assert fixed.lrs_at(lr) == (0.3, lr)

@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import ResultFileError
 from lrfinder._sweep.grid import check_step_mode
+from lrfinder._sweep.smoothing import check_smooth_f
 from lrfinder._sweep.stopping import StopReason
 
 FORMAT_VERSION = 1
@@ -119,9 +120,12 @@ def result_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         "maximize": bool(content.get("maximize", False)),
     }
     check_step_mode(fields["step_mode"])
+    check_smooth_f(fields["smooth_f"])
     steps, lr = len(fields["lr"]), fields["lr"]
     if not all(math.isfinite(rate) and rate > 0 for rate in lr):
         raise ValueError("learning rates that are not positive and finite")
+    if not all(math.isfinite(rate) and rate >= 0 for rate in chain(*fields["group_lrs"])):
+        raise ValueError("learning rates of groups that are negative or not finite")
     if any(rate >= following for rate, following in pairwise(lr)):
         raise ValueError("learning rates that do not rise")
     several = (*fields["group_lrs"], *fields["metrics"].values(), *fields["repeats"])

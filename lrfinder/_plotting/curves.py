@@ -13,7 +13,7 @@ import numpy as np
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._plotting import marks
 from lrfinder._plotting.lines import Line, line_of, visible_rates, y_limits
-from lrfinder._sweep.checks import whole_number
+from lrfinder._sweep.checks import is_number, whole_number
 from lrfinder._sweep.stopping import StopReason
 from lrfinder.suggestion import Curve, Descent, Suggestion
 
@@ -33,11 +33,13 @@ class Picture:
         training: the analysed training loss.
         validation: the analysed validation loss; None where there is none.
         suggestion: the rate to mark, or the reason why there is none.
+        maximized: the optimizer maximizes, and what is drawn is minus the loss.
     """
 
     training: Descent
     validation: Descent | None
     suggestion: Suggestion | NoSuggestionError
+    maximized: bool = False
 
     @property
     def curve(self) -> Curve:
@@ -51,7 +53,7 @@ def draw_pictures(
     skip_end: int = 0,
     *,
     log_lr: bool | None = None,
-    show_lr: float | None = None,
+    show_lr: Suggestion | float | None = None,
     ax: Axes | None = None,
     with_labels: bool = False,
 ) -> Axes:
@@ -60,7 +62,9 @@ def draw_pictures(
         raise InvalidInputError("expected at least one result to draw, got an empty mapping")
     skip_start = whole_number("skip_start", skip_start, at_least=0)
     skip_end = whole_number("skip_end", skip_end, at_least=0)
-    if show_lr is not None and not (math.isfinite(show_lr) and show_lr > 0):
+    if isinstance(show_lr, Suggestion):
+        show_lr = show_lr.lr
+    if show_lr is not None and not (is_number(show_lr) and 0 < show_lr < math.inf):
         raise InvalidInputError(f"expected show_lr to be positive and finite, got {show_lr!r}")
     lines = {label: _lines(each, skip_start, skip_end) for label, each in pictures.items()}
     if ax is None:
@@ -80,8 +84,9 @@ def draw_pictures(
         ax.axvline(show_lr, color=marks.GREY, linestyle="--", linewidth=1.2, label=label)
     curves = [picture.curve for picture in pictures.values()]
     differ = any(not np.array_equal(lr, curve.lr) for curve in curves for lr in curve.group_lrs)
-    xlabel = "learning rate of the largest group" if differ else "learning rate"
-    marks.describe(ax, xlabel, "loss", reason)
+    xlabel = "learning rate of the largest swept group" if differ else "learning rate"
+    maximized = all(picture.maximized for picture in pictures.values())
+    marks.describe(ax, xlabel, "minus the loss" if maximized else "loss", reason)
     return ax
 
 

@@ -27,6 +27,7 @@ from lrfinder.suggestion import (
     analyze_descent,
 )
 from lrfinder.suggestion._diagnosis import confidence
+from lrfinder.suggestion._suggest import CYCLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +46,6 @@ _BELOW_THE_EDGE = 10.0
 # away the noise that a constant rate keeps. On our tasks the ratio is 10 ** 0.5 in the median and
 # within a quarter decade of it on nearly all; too high costs more than too low.
 _PEAK = 3.0
-# Lower bound of a cyclic schedule as a share of the upper one: Smith 2017, section 3.3.
-_CYCLE = 1 / 4
 # The interval holds the rates that lose less than this share of the best trial's fall.
 _INTERVAL_LOSS = 0.05
 # The noise of the loss before training is told by at least two batches.
@@ -230,10 +229,12 @@ def recommend(
     descent = analyze_descent(result.curve("loss"))
     # Only the last loss can be infinite or NaN: the sweep ends there.
     losses = [loss for loss in descent.curve.loss.tolist() if math.isfinite(loss)]
+    if not losses:
+        descent.check_significant()  # raises, with the reason
     if len(losses) < _FEWEST_LOSSES:
         raise NoSuggestionError(
             f"the sweep recorded {len(losses)} finite losses, too few to compare trials with; "
-            "lower start_lr, or check that the first loss is finite"
+            "lower start_lr"
         )
     search = Search(
         train,
@@ -263,7 +264,7 @@ def recommend(
         lr=lr,
         method="recommend",
         why=_why(search, scale),
-        min_lr=max_lr * _CYCLE,
+        min_lr=max_lr * CYCLE,
         max_lr=max_lr,
         lrs=result.lrs_at(lr),
         interval=(low * scale, high * scale),

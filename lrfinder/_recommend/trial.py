@@ -35,11 +35,12 @@ class Trial:
     """One short run at a constant rate, from the state that the range test began with.
 
     Attributes:
-        lr: learning rate of the group with the largest one, > 0.
+        lr: learning rate of the largest swept group, > 0.
         loss: its result, the mean of its last validation losses, or of its last training losses
             where there is no validation; inf where it diverged. A trial that was ended early keeps
             the lead or lag in training that it had then.
-        losses: raw training loss of each step.
+        losses: raw training loss of each step; minus it where the optimizer maximizes, here and
+            in the other losses.
         val_losses: validation loss after every second step; empty if it was not validated.
 
     Example:

@@ -45,7 +45,7 @@ def cosine(
     """
     total_steps = whole_number("total_steps", total_steps)
     lrs = group_rates(optimizer, lr)
-    _check_eta_min(eta_min, lrs, f'`wsd` with decay="cosine" and decay_steps={total_steps}')
+    _check_eta_min(eta_min, lr, lrs, f'`wsd` with decay="cosine" and decay_steps={total_steps}')
     with starting_at(optimizer, lrs):
         return CosineAnnealingLR(optimizer, T_max=total_steps, eta_min=eta_min)
 
@@ -86,13 +86,15 @@ def cosine_warm_restarts(
         [1.0, 0.75, 0.25, 1.0, 0.75, 0.25]
     """
     lrs = group_rates(optimizer, lr)
-    _check_eta_min(eta_min, lrs, "eta_min=0")
+    _check_eta_min(eta_min, lr, lrs, "eta_min=0")
     with starting_at(optimizer, lrs):
         return CosineAnnealingWarmRestarts(optimizer, T_0, T_mult, eta_min)
 
 
-def _check_eta_min(eta_min: float, lrs: Sequence[float], instead: str) -> None:
-    relative_floor("eta_min", eta_min, lrs)
+def _check_eta_min(
+    eta_min: float, lr: Suggestion | float, lrs: Sequence[float], instead: str
+) -> None:
+    relative_floor("eta_min", eta_min, lr)
     if eta_min > 0 and min(lrs) != max(lrs):
         raise InvalidInputError(
             f"expected eta_min=0 for groups with the rates {[float(f'{lr:g}') for lr in lrs]}, got "

@@ -66,12 +66,13 @@ def cyclic(
                 f"expected base_lr together with the number max_lr={max_lr:g}, got none; a quarter "
                 f"of max_lr is usual: base_lr={max_lr / 4:g}"
             )
-        base_lr = max_lr.min_lr
-    if positive("base_lr", base_lr) >= max(upper):
+        lower = group_rates(optimizer, max_lr, "min_lr")
+    else:
+        lower = [positive("base_lr", base_lr) * ratio for ratio in group_ratios(upper)]
+    if max(lower) >= max(upper):
         raise InvalidInputError(
-            f"expected base_lr to be below max_lr={max(upper):g}, got {base_lr:g}"
+            f"expected base_lr to be below max_lr={max(upper):g}, got {max(lower):g}"
         )
-    lower = [base_lr * ratio for ratio in group_ratios(upper)]
     with starting_at(optimizer, lower):
         return CyclicLR(
             optimizer,

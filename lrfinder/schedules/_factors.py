@@ -242,7 +242,7 @@ def reduce_on_plateau(
     patience = whole_number("patience", patience, at_least=0)
     cooldown = whole_number("cooldown", cooldown, at_least=0)
     lrs = group_rates(optimizer, lr)
-    lowest = relative_floor("min_lr", min_lr, lrs)
+    lowest = relative_floor("min_lr", min_lr, lr)
     with starting_at(optimizer, lrs):
         return ReduceLROnPlateau(
             optimizer,

@@ -22,27 +22,30 @@ def positive(name: str, value: float, at_most: float = math.inf) -> float:
     raise InvalidInputError(f"expected {name} to be {allowed}, got {value!r}")
 
 
-def relative_floor(name: str, lowest: float, lrs: Sequence[float]) -> float:
-    """Return a floor as a fraction of the largest rate; raise if it is not in [0, largest rate]."""
-    largest = max(lrs)
-    if 0 <= lowest <= largest:
-        return lowest / largest
+def relative_floor(name: str, lowest: float, lr: Suggestion | float) -> float:
+    """Return a floor as a fraction of a rate; raise if it is not in [0, rate]."""
+    highest = float(lr)
+    if 0 <= lowest <= highest:
+        return lowest / highest
     raise InvalidInputError(
-        f"expected {name} to be between 0 and the learning rate {largest:g}, got {lowest:g}"
+        f"expected {name} to be between 0 and the learning rate {highest:g}, got {lowest:g}"
     )
 
 
 def group_rates(optimizer: Optimizer, lr: Suggestion | float, number: str = "lr") -> list[float]:
-    """Return one rate per parameter group, the largest of them `lr`.
+    """Return one rate per parameter group.
 
-    The ratios are those of the suggestion, of which the attribute `number` is taken, or else of the
-    optimizer's current rates.
+    Those of a suggestion are its `lrs`, scaled from its `lr` to its attribute `number`; a group
+    that was not swept may have the largest of them. Those of a number have the ratios of the
+    optimizer's current rates, and the number is the largest.
     """
     groups = len(optimizer.param_groups)
     if isinstance(lr, Suggestion):
-        largest, current = positive(number, getattr(lr, number)), list(lr.lrs)
+        target, current = positive(number, getattr(lr, number)), list(lr.lrs)
+        ratios = [rate / lr.lr for rate in current]
     else:
-        largest, current = positive(number, lr), learning_rates(optimizer)
+        target, current = positive(number, lr), learning_rates(optimizer)
+        ratios = group_ratios(current)
     if len(current) != groups:
         raise InvalidInputError(
             f"expected an optimizer with {len(current)} parameter groups, as in the range test, "
@@ -53,7 +56,7 @@ def group_rates(optimizer: Optimizer, lr: Suggestion | float, number: str = "lr"
             "expected a parameter group with a learning rate > 0, got "
             f"{current}: there are no ratios to keep; set the rates, or pass a suggestion"
         )
-    return [largest * ratio for ratio in group_ratios(current)]
+    return [target * ratio for ratio in ratios]
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def polynomial(
             f"warmup_steps={warmup_steps} and step_size={step_size}; all are optimizer steps"
         )
     power, lrs = positive("power", power), group_rates(optimizer, lr)
-    floor = relative_floor("eta_min", eta_min, lrs)
+    floor = relative_floor("eta_min", eta_min, lr)
     factor = _Factor(total_steps, warmup_steps, total_steps, floor, "linear", power, step_size)
     with starting_at(optimizer, lrs):
         return LambdaLR(optimizer, factor)
@@ -165,7 +165,7 @@ def wsd(
             f"{warmup_steps} + {decay_steps} = {warmup_steps + decay_steps}"
         )
     lrs = group_rates(optimizer, lr)
-    floor = relative_floor("eta_min", eta_min, lrs)
+    floor = relative_floor("eta_min", eta_min, lr)
     with starting_at(optimizer, lrs):
         return LambdaLR(optimizer, _Factor(total_steps, warmup_steps, decay_steps, floor, decay))
 

@@ -20,7 +20,7 @@ class Curve:
 
     Attributes:
         lr: learning rates in rising order, shape `(n,)`; with several parameter groups the rate of
-            the largest group.
+            the largest swept one.
         loss: values to be lowered, shape `(n,)`; may hold NaN and infinity.
         step_mode: spacing of the rates, `"exp"` or `"linear"`.
         stop_reason: why the sweep ended.
@@ -51,7 +51,7 @@ class Curve:
         return [replace(self, loss=loss, repeats=loss[None]) for loss in self.repeats]
 
     def lrs_at(self, lr: float) -> tuple[float, ...]:
-        """Return the rate of every parameter group where the largest group's rate is `lr`.
+        """Return the rate of every parameter group where the largest swept one has `lr`.
 
         Args:
             lr: a rate within the swept range, > 0; the nearest ratio is taken outside of it.
@@ -61,7 +61,9 @@ class Curve:
 
 
 def _group_lr(rates: Array, at: Array, lr: float) -> float:
+    if len(rates) > 1 and (rates == rates[0]).all():
+        return float(rates[0])  # a group that is not swept; 0 if it is frozen
     if not rates.all():
-        return 0.0  # a frozen group
+        return 0.0
     log_ratio = np.interp(math.log(lr), at, np.log(rates) - at)
     return lr * math.exp(log_ratio) if log_ratio != 0 else lr

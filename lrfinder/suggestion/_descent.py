@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lrfinder._errors import NoSuggestionError
-from lrfinder._sweep.stopping import NOISE_FLOOR, RESOLUTION
+from lrfinder._sweep.grid import decades
+from lrfinder._sweep.stopping import NOISE_FLOOR, RESOLUTION, StopReason
 from lrfinder.suggestion._curve import Array, Curve
 from lrfinder.suggestion._smoothing import gaussian_smooth, median_filter
 
@@ -93,6 +94,12 @@ class Descent(NamedTuple):
         )
 
     @property
+    def reaches_end(self) -> bool:
+        """Whether the sweep came to its last rate, and the loss was finite and no explosion."""
+        is_whole = len(self.lr) == len(self.curve.lr)
+        return is_whole and self.curve.stop_reason is StopReason.COMPLETED
+
+    @property
     def is_significant(self) -> bool:
         """Whether the fall stands above the noise and above what a float32 loss resolves."""
         return self.minimum > 0 and self.fall > self._smallest_change
@@ -139,14 +146,23 @@ class Descent(NamedTuple):
 
     def check_significant(self) -> None:
         """Raise `NoSuggestionError` if there is no descent above the noise."""
-        finite = np.isfinite(self.curve.loss).sum()
-        if finite < _FEWEST_POINTS:
-            raise NoSuggestionError(
-                f"need at least {_FEWEST_POINTS} finite points, got {finite} of "
-                f"{len(self.curve.loss)}; lower start_lr and end_lr, or raise num_iter"
-            )
+        if np.isfinite(self.curve.loss).sum() < _FEWEST_POINTS:
+            raise NoSuggestionError(self._why_too_few())
         if not self.is_significant:
             raise NoSuggestionError(self._why_not())
+
+    def _why_too_few(self) -> str:
+        """Return that there are too few points, with the advice that fits the cause."""
+        points, finite = len(self.curve.loss), int(np.isfinite(self.curve.loss).sum())
+        if points and not finite:
+            return (
+                f"no loss is finite, not even at the first learning rate, {self.curve.lr[0]:.1e}; "
+                "check the batches, the loss and the precision"
+            )
+        advice = "lower start_lr and end_lr, or raise num_iter"
+        if finite == points < self.curve.steps:
+            advice = 'lower val_every, or pass on="loss"'
+        return f"need at least {_FEWEST_POINTS} finite points, got {finite} of {points}; {advice}"
 
     def _why_not(self) -> str:
         """Return why there is no descent, with the advice that fits the cause."""
@@ -213,8 +229,8 @@ def analyze_descent(curve: Curve) -> Descent:
     raw = median_filter(loss)
     end = _explosion(raw)
     loss, raw = loss[:end], raw[:end]
-    decades = math.log10(curve.lr[-1] / curve.lr[0]) if curve.step_mode == "exp" else 1.0
-    width = max(_WIDTH, _SHARE_OF_DECADE * len(curve.lr) / max(decades, 1.0))
+    wide = decades(curve.lr[0], curve.lr[-1]) if curve.step_mode == "exp" else 1.0
+    width = max(_WIDTH, _SHARE_OF_DECADE * len(curve.lr) / max(wide, 1.0))
     noise = _noise_level(loss)
     start = _start_level(raw)
     # A rise must not lean into the window of the smoothing: it counts up to twice the fall.

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+import numpy as np
+
 from lrfinder._errors import NoSuggestionError
 from lrfinder._sweep.stopping import StopReason
 from lrfinder.suggestion._curve import Curve
@@ -92,7 +94,10 @@ class Finding(NamedTuple):
 
 
 class Confidence(str, Enum):
-    """How far a suggestion can be trusted: each doubtful finding takes one step off.
+    """How far a suggestion can be trusted.
+
+    Each doubtful finding takes one step off. So do rules that read rates off the curve which differ
+    by more than a factor of 4; more than 16 takes two steps off.
 
     Example:
         >>> Confidence("low") is Confidence.LOW
@@ -143,7 +148,7 @@ def advise_higher_end(curve: Curve) -> str:
 
 def _stop_findings(curve: Curve) -> Iterator[Finding]:
     last = f"{curve.lr[-1]:.1e}" if len(curve.lr) else "the first rate"
-    if curve.stop_reason is StopReason.NON_FINITE:
+    if curve.stop_reason is StopReason.NON_FINITE and np.isfinite(curve.loss).any():
         yield Finding(Diagnosis.NON_FINITE, f"Keep the rate well below {last}.", doubtful=False)
     if curve.stop_reason is StopReason.OUT_OF_DATA:
         yield Finding(
@@ -161,15 +166,15 @@ def _end_findings(descent: Descent) -> Iterator[Finding]:
             _sentence(advise_lower_start(descent.curve)),
             doubtful=True,
         )
-    if descent.curve.stop_reason is not StopReason.COMPLETED:
+    if not descent.reaches_end:
         return
-    if not descent.exploded and descent.minimum >= last - 1:
+    if descent.minimum >= last - 1:
         yield Finding(
             Diagnosis.MINIMUM_AT_THE_END,
             _sentence(advise_higher_end(descent.curve)),
             doubtful=True,
         )
-    elif not descent.exploded and descent.loss[-1] - descent.bottom < 0.1 * descent.fall:
+    elif descent.loss[-1] - descent.bottom < 0.1 * descent.fall:
         yield Finding(
             Diagnosis.NEVER_DIVERGED,
             f"Raise end_lr above {descent.lr[-1]:.0e} to see where training breaks down.",
@@ -180,9 +185,11 @@ def _end_findings(descent: Descent) -> Iterator[Finding]:
 def _fall_findings(descent: Descent) -> Iterator[Finding]:
     if descent.unsmoothed_fall_steps < _FEWEST_STEPS:
         times = math.ceil(_FEWEST_STEPS / descent.unsmoothed_fall_steps)
+        is_sparse = len(descent.curve.lr) < descent.curve.steps
+        more = "Lower val_every" if is_sparse else f"Take {times} times as many steps (num_iter)"
         yield Finding(
             Diagnosis.FEW_STEPS,
-            f"Take {times} times as many steps (num_iter), or narrow the range.",
+            f"{more}, or narrow the range.",
             doubtful=True,
         )
     share = descent.noise / descent.fall

@@ -25,7 +25,7 @@ METHODS: dict[str, Rule] = {"steepest": steepest, "midpoint": midpoint, "minimum
 # The rules whose agreement says how sure a suggestion is.
 _REFERENCE_RULES: tuple[Rule, ...] = (steepest, midpoint, minimum)
 # Lower bound of a cycle as a share of the upper one: Smith 2017, section 3.3.
-_CYCLE = 1 / 4
+CYCLE = 1 / 4
 
 
 def suggest(descent: Descent, method: str = "steepest") -> Suggestion:
@@ -46,7 +46,7 @@ def suggest(descent: Descent, method: str = "steepest") -> Suggestion:
         lr=lr,
         method=method,
         why=reading.why,
-        min_lr=min(lr, max_lr * _CYCLE),
+        min_lr=min(lr, max_lr * CYCLE),
         max_lr=max_lr,
         lrs=curve.lrs_at(lr),
         interval=(min(each.lr for each in repeated), max(each.lr for each in repeated)),
@@ -64,10 +64,15 @@ def _check_inside(lr: float, descent: Descent) -> None:
             f"the descent begins before the first learning rate, {first:.1e}; "
             f"{advise_lower_start(descent.curve)}"
         )
-    if lr >= last:
+    if lr >= last and descent.reaches_end:
         raise NoSuggestionError(
             f"the descent goes on beyond the last learning rate, {last:.1e}; "
             f"{advise_higher_end(descent.curve)}"
+        )
+    if lr >= last:
+        raise NoSuggestionError(
+            f"the loss falls until lr={last:.1e}, where it breaks down or the sweep ends; raise "
+            "num_iter, so that more steps are taken below that rate"
         )
 
 

@@ -23,14 +23,15 @@ class Suggestion:
 
     Attributes:
         lr: the rate for training at a constant or decaying rate, > 0. With several parameter
-            groups it is the rate of the group with the largest one.
+            groups it is the rate of the largest swept one.
         method: name of the rule that chose it.
         why: one sentence on what the rule saw.
         min_lr: lower bound for a cyclic schedule, > 0.
         max_lr: upper bound for a cyclic schedule, >= `lr`.
         lrs: `lr` for each parameter group, in the optimizer's order.
         interval: lowest and highest rate that the sweeps or trials speak for.
-        confidence: how far to trust it; the findings say why it is not high.
+        confidence: how far to trust it. If it is not high, the findings say why, or the rules read
+            different rates off the curve.
         findings: what is remarkable about the curve, each with what to do.
         batch_size: samples in an optimizer step that it holds for, over all micro-batches and
             processes; None where the batches did not tell.

@@ -18,6 +18,7 @@ any_float = st.floats(allow_nan=True, allow_infinity=True)
 def results(draw):
     n = draw(st.integers(0, 8))
     column = st.lists(any_float, min_size=n, max_size=n).map(tuple)
+    rates = st.lists(st.floats(0, 1e3), min_size=n, max_size=n).map(tuple)
     val_steps = tuple(draw(st.lists(st.integers(0, n - 1), max_size=n))) if n else ()
     return RangeTestResult(
         lr=tuple(sorted(draw(st.sets(st.floats(1e-12, 1e3), min_size=n, max_size=n)))),
@@ -25,7 +26,7 @@ def results(draw):
         step_mode=draw(st.sampled_from(["exp", "linear"])),
         smooth_f=draw(st.floats(0, 0.99)),
         stop_reason=draw(st.sampled_from(StopReason)),
-        group_lrs=tuple(draw(st.lists(column, max_size=2))),
+        group_lrs=tuple(draw(st.lists(rates, max_size=2))),
         val_steps=val_steps,
         val_loss=tuple(draw(any_float) for _ in val_steps),
         metrics=draw(st.dictionaries(st.text(max_size=5), column, max_size=2)),
@@ -135,6 +136,9 @@ def test_a_file_that_is_no_json_is_refused(saved, content):
         {"stop_reason": "tired"},
         {"step_mode": "cosine"},
         {"smooth_f": None},
+        {"smooth_f": 5.0},
+        {"group_lrs": [[1e-3, 1e-2, -1e-1]]},
+        {"group_lrs": [[1e-3, 1e-2, "nan"]]},
         {"val_steps": [7], "val_loss": [1.0]},
         {"val_steps": [0], "val_loss": []},
         {"group_lrs": [[0.1]]},

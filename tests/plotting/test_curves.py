@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -175,6 +176,18 @@ def test_a_rate_of_the_users_own_is_marked():
     assert list(line_named(axes, "lr = 5.00e-02").get_xdata()) == [0.05, 0.05]
 
 
+def test_a_suggestion_is_marked_as_a_further_rate():
+    other = falling().suggest("minimum")
+    axes = lrfinder.plot(falling(), show_lr=other)
+    assert list(line_named(axes, f"lr = {other.lr:.2e}").get_xdata()) == [other.lr] * 2
+
+
+def test_a_picture_of_what_is_maximized_says_that_it_is_turned_over():
+    assert lrfinder.plot(falling()).get_ylabel() == "loss"
+    turned = replace(falling(), loss=tuple(-loss for loss in falling().loss), maximize=True)
+    assert lrfinder.plot(turned).get_ylabel() == "minus the loss"
+
+
 def test_several_results_share_axes_with_a_colour_and_a_label_each():
     slow, fast = falling(), result(rates(), [v + 0.1 for v in falling().loss])
     axes = lrfinder.plot({"SGD": slow, "Adam": fast, "nothing": rising()})
@@ -201,7 +214,7 @@ def test_rates_of_groups_are_named_as_those_of_the_largest():
     one = lrfinder.plot(falling(group_lrs=(sweep.lr,)))
     two = lrfinder.plot(falling(group_lrs=(sweep.lr, half)))
     assert one.get_xlabel() == "learning rate"
-    assert two.get_xlabel() == "learning rate of the largest group"
+    assert two.get_xlabel() == "learning rate of the largest swept group"
 
 
 def test_positional_arguments_are_those_of_torch_lr_finder():
@@ -214,7 +227,13 @@ def test_positional_arguments_are_those_of_torch_lr_finder():
 
 @pytest.mark.parametrize(
     "options",
-    [{"skip_start": -1}, {"skip_end": -1}, {"show_lr": 0.0}, {"show_lr": float("nan")}],
+    [
+        {"skip_start": -1},
+        {"skip_end": -1},
+        {"show_lr": 0.0},
+        {"show_lr": float("nan")},
+        {"show_lr": "0.1"},
+    ],
 )
 def test_options_that_cannot_work_are_refused_before_a_figure_is_made(options):
     with pytest.raises(InvalidInputError, match=r"expected|must be|got"):

@@ -209,7 +209,7 @@ def test_after_a_refusal_the_picture_marks_no_answer_of_an_earlier_sweep():
 def test_a_loss_that_is_not_finite_from_the_first_steps_on_is_refused_with_what_to_check():
     model, optimizer, _, loader = digits()
     finder = LRFinder(model, optimizer, lambda outputs, _: outputs.mean() * math.nan)
-    with pytest.raises(NoSuggestionError, match=r"0 finite losses.*check that the first"):
+    with pytest.raises(NoSuggestionError, match=r"no loss is finite, .*; check the batches"):
         finder.recommend(loader, progress=False)
 
 

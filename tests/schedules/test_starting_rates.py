@@ -57,6 +57,14 @@ def test_a_frozen_group_stays_frozen_and_its_parameters_too():
     assert (trained < 1).all()
 
 
+@pytest.mark.parametrize("name", [name for name, case in ALL.items() if case.uneven])
+def test_a_group_that_was_not_swept_may_have_the_largest_rate(name):
+    ratios = (25.0, 1.0)
+    optimizer = optimizer_with((1.0, 1.0))
+    scheduler = ALL[name].build(optimizer, suggestion(ratios))
+    assert_rates(training_rates(optimizer, scheduler, T), expected(name, ratios, T))
+
+
 def test_a_single_group_at_0_gets_its_rate():
     optimizer = optimizer_with((0.0,))
     schedules.constant(optimizer, 0.1)

@@ -1,9 +1,11 @@
 """Each diagnosis on a curve that was constructed to have it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lrfinder import StopReason
+from lrfinder import NoSuggestionError, StopReason
 from lrfinder.suggestion import Confidence, Diagnosis
 from tests.suggestion.helpers import logistic, result
 
@@ -66,3 +68,56 @@ def test_rules_that_disagree_lower_the_confidence():
     assert confidence([], [1e-3, 2e-3]) is Confidence.HIGH
     assert confidence([], [1e-3, 1e-2]) is Confidence.MEDIUM
     assert confidence([], [1e-3, 1e-1]) is Confidence.LOW
+
+
+def falling_until(end):
+    """The losses of a sweep that breaks down at the lowest point of its fall."""
+    return np.r_[np.full(40, 2.3), np.linspace(2.3, 0.5, 20), end]
+
+
+def no_suggestion(curve, **options):
+    with pytest.raises(NoSuggestionError) as raised:
+        curve.suggest(**options)
+    return str(raised.value)
+
+
+def test_where_the_fall_ends_in_a_breakdown_a_higher_end_is_not_advised():
+    for curve in (
+        result(falling_until(np.nan), stop=StopReason.NON_FINITE),
+        result(falling_until(np.full(40, np.inf))),
+    ):
+        assert "end_lr" not in " ".join(finding.advice for finding in curve.diagnose())
+        message = no_suggestion(curve)
+        assert "end_lr" not in message
+        assert "raise num_iter" in message
+
+
+def test_where_no_loss_is_finite_no_rate_is_blamed():
+    broken = result([np.nan], [1e-7], stop=StopReason.NON_FINITE)
+    assert "check the batches, the loss and the precision" in no_suggestion(broken)
+    assert found(broken) == {Diagnosis.NO_DESCENT}
+    assert "check the batches" in broken.diagnose()[0].advice
+
+
+def test_a_validation_that_ran_too_seldom_is_to_run_more_often():
+    steps = range(0, 100, 25)
+    curve = result(logistic())
+    curve = replace(
+        curve, val_steps=tuple(steps), val_loss=tuple(curve.loss[step] for step in steps)
+    )
+    assert "lower val_every" in no_suggestion(curve)
+
+
+def test_a_metric_that_may_have_to_be_maximized_says_so():
+    curve = replace(result(logistic()), metrics={"accuracy": tuple(-logistic())})
+    assert "pass maximize=True" in no_suggestion(curve, on="accuracy")
+    suggestion = curve.suggest(on="accuracy", maximize=True)
+    assert suggestion.lr == curve.suggest().lr
+    assert suggestion.why.endswith("(of minus accuracy)")
+
+
+def test_what_an_optimizer_maximizes_is_read_as_minus_the_loss():
+    curve = result(logistic())
+    turned = replace(curve, loss=tuple(-loss for loss in curve.loss), maximize=True)
+    assert turned.suggest().lr == curve.suggest().lr
+    assert turned.suggest().why == f"{curve.suggest().why} (of minus the loss)"

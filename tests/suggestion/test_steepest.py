@@ -140,4 +140,4 @@ def test_a_quantity_to_be_maximised_is_read_upside_down_and_the_reason_says_so()
     recorded = result(logistic())
     upside_down = result(-logistic()).suggest(on="loss", maximize=True)
     assert upside_down.lr == recorded.suggest().lr
-    assert upside_down.why.endswith("(of minus loss)")
+    assert upside_down.why.endswith("(of minus the loss)")
