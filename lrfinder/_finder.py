@@ -225,9 +225,10 @@ class LRFinder:
             check_diverge_th(diverge_th)
             accumulation_steps = self._micro_batches(accumulation_steps)
             val_every = whole_number("val_every", val_every)
-            for name, count in (("val_batches", val_batches), ("cached_batches", cached_batches)):
-                if count is not None:
-                    whole_number(name, count)
+            if val_batches is not None:
+                val_batches = whole_number("val_batches", val_batches)
+            if cached_batches is not None:
+                cached_batches = whole_number("cached_batches", cached_batches)
             repeats = whole_number("repeats", repeats)
             span = resolve_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
             grid_of = self._grid_of(step_mode, groups)

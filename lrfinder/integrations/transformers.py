@@ -23,10 +23,7 @@ from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import count_batches
-from lrfinder._sweep.param_groups import (
-    learning_rates,
-    set_starting_rates,
-)
+from lrfinder._sweep.param_groups import learning_rates, set_starting_rates
 from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
 

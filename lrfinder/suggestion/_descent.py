@@ -146,14 +146,15 @@ class Descent(NamedTuple):
 
     def check_significant(self) -> None:
         """Raise `NoSuggestionError` if there is no descent above the noise."""
-        if np.isfinite(self.curve.loss).sum() < _FEWEST_POINTS:
-            raise NoSuggestionError(self._why_too_few())
+        finite = int(np.isfinite(self.curve.loss).sum())
+        if finite < _FEWEST_POINTS:
+            raise NoSuggestionError(self._why_too_few(finite))
         if not self.is_significant:
             raise NoSuggestionError(self._why_not())
 
-    def _why_too_few(self) -> str:
+    def _why_too_few(self, finite: int) -> str:
         """Return that there are too few points, with the advice that fits the cause."""
-        points, finite = len(self.curve.loss), int(np.isfinite(self.curve.loss).sum())
+        points = len(self.curve.loss)
         if points and not finite:
             return (
                 f"no loss is finite, not even at the first learning rate, {self.curve.lr[0]:.1e}; "

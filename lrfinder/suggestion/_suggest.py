@@ -64,16 +64,17 @@ def _check_inside(lr: float, descent: Descent) -> None:
             f"the descent begins before the first learning rate, {first:.1e}; "
             f"{advise_lower_start(descent.curve)}"
         )
-    if lr >= last and descent.reaches_end:
+    if lr < last:
+        return
+    if descent.reaches_end:
         raise NoSuggestionError(
             f"the descent goes on beyond the last learning rate, {last:.1e}; "
             f"{advise_higher_end(descent.curve)}"
         )
-    if lr >= last:
-        raise NoSuggestionError(
-            f"the loss falls until lr={last:.1e}, where it breaks down or the sweep ends; raise "
-            "num_iter, so that more steps are taken below that rate"
-        )
+    raise NoSuggestionError(
+        f"the loss falls until lr={last:.1e}, where it breaks down or the sweep ends; raise "
+        "num_iter, so that more steps are taken below that rate"
+    )
 
 
 def _readings_of_repeats(rule: Rule, curve: Curve) -> Iterator[Reading]:

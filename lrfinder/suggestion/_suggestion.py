@@ -10,10 +10,7 @@ from torch.optim import Optimizer
 
 from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import InvalidInputError, warn
-from lrfinder._sweep.param_groups import (
-    overriding_scheduler,
-    set_starting_rates,
-)
+from lrfinder._sweep.param_groups import overriding_scheduler, set_starting_rates
 from lrfinder.suggestion._diagnosis import Confidence, Finding
 
 

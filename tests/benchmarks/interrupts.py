@@ -103,7 +103,6 @@ def _begin() -> tuple[World, Any, float]:
     world = World()
     world.train(3)
     before = witness(world)
-    range_test(world)
     # The shortest of several, so that few delays are too long on a machine that is busy meanwhile.
     return world, before, min(timeit.repeat(lambda: range_test(world), number=1, repeat=5))
 

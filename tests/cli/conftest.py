@@ -19,10 +19,8 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def _unmeasured_processes(monkeypatch):
-    """Processes of the command are not part of the coverage, which would make them slower."""
-    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
-        monkeypatch.delenv(name)
+def _unmeasured(unmeasured):
+    """No process of the command is measured."""
 
 
 @pytest.fixture

@@ -160,12 +160,13 @@ def test_a_script_shadows_no_module_that_is_imported_later(command, write, tmp_p
 
 
 @pytest.mark.parametrize("name", ["json", "lrfinder"])
-def test_a_script_shadows_no_module_that_is_imported_already(command, write, name):
+def test_a_script_shadows_no_module_that_is_imported_already(command, write, tmp_path, name):
     before = sys.modules[name]
     write("user_neighbour.py", TASK)
     write(f"{name}.py", "import json\nfrom user_neighbour import setup\nassert json.dumps(1)\n")
     assert command("run", f"{name}.py:setup").status == 0
     assert sys.modules[name] is before
+    assert len(saved_sweep(tmp_path / "lr_finder.json")) > 10
 
 
 def test_a_script_of_any_name_finds_its_neighbours(command, write):

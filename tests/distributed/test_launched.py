@@ -1,7 +1,10 @@
 """The command line under `torchrun`."""
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 from lrfinder import Recommendation
 
@@ -23,7 +26,8 @@ def setup():
 """
 
 
-def test_the_command_runs_under_torchrun_and_rank_0_alone_prints_and_writes(tmp_path, unmeasured):
+@pytest.mark.usefixtures("unmeasured")
+def test_the_command_runs_under_torchrun_and_rank_0_alone_prints_and_writes(tmp_path):
     (tmp_path / "train.py").write_text(TRAINING)
     launch = ["torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1"]
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
@@ -31,7 +35,7 @@ def test_the_command_runs_under_torchrun_and_rank_0_alone_prints_and_writes(tmp_
     ended = subprocess.run(
         [sys.executable, "-m", *launch, *meeting, *command],
         cwd=tmp_path,
-        env=unmeasured | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
         timeout=120,

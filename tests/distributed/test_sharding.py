@@ -67,9 +67,11 @@ def sharded(kind):
 
 
 def biases_on_a_mesh_of_their_own(parameter):
+    if parameter.ndim > 1:
+        return None
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("replicas", "shards"))
     info = _fsdp_common.HSDPMeshInfo(mesh, shard_mesh_dim=1, replicate_mesh_dim=0)
-    return _fsdp_common.ShardPlacementResult(None, info) if parameter.ndim == 1 else None
+    return _fsdp_common.ShardPlacementResult(None, info)
 
 
 class SameBatch(Shard):

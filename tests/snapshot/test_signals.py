@@ -289,14 +289,11 @@ def test_modes_of_torch_that_an_exception_left_set_are_as_before() -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_changed_by_an_exception_at_a_random_moment(
-    unmeasured: dict[str, str],
-) -> None:
+@pytest.mark.usefixtures("unmeasured")
+def test_nothing_is_changed_by_an_exception_at_a_random_moment() -> None:
     """In a process of its own, not measured: an exception that meets coverage in its lock hangs."""
     command = [sys.executable, "-m", "tests.benchmarks.interrupts", "--count", "100"]
-    table = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, timeout=240, env=unmeasured
-    )
+    table = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=240)
     rows = [line.split(" | ")[1:] for line in table.stdout.splitlines()[1:]]
     assert len(rows) == 2  # one of exceptions from a handler, one of Ctrl-C
     for raised, *changed in rows:
