@@ -22,8 +22,9 @@ nox.options.reuse_venv = "yes"
 nox.options.parallel = 2
 nox.options.allow_parallel = True
 
-# To compile every module of every package takes longer than to compile those that are imported.
-os.environ["PIP_NO_COMPILE"] = "1"
+# Half of an installation would be to compile every module of every package, where few are imported.
+os.environ["PIP_NO_COMPILE"] = "no"  # to pip, "no" turns such an option on
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiled them anew
 TWO_WORKERS = "-n 2 --dist loadfile"
 # All workers must collect the same tests in the same order, those made from sets too.
 SAME_ORDER = {"PYTHONHASHSEED": "0"}
