@@ -32,6 +32,7 @@ from lrfinder._sweep.checks import (
     check_exclusive,
     check_model_and_optimizer,
     check_preserve,
+    optional_whole_number,
     reject_keywords,
     whole_number,
 )
@@ -225,10 +226,8 @@ class LRFinder:
             check_diverge_th(diverge_th)
             accumulation_steps = self._micro_batches(accumulation_steps)
             val_every = whole_number("val_every", val_every)
-            if val_batches is not None:
-                val_batches = whole_number("val_batches", val_batches)
-            if cached_batches is not None:
-                cached_batches = whole_number("cached_batches", cached_batches)
+            val_batches = optional_whole_number("val_batches", val_batches)
+            cached_batches = optional_whole_number("cached_batches", cached_batches)
             repeats = whole_number("repeats", repeats)
             span = resolve_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
             grid_of = self._grid_of(step_mode, groups)
@@ -326,10 +325,8 @@ class LRFinder:
                 "budget", budget, at_least=SMALLEST_BUDGET, advice="; 300 is a good start"
             )
             num_iter = sweep_steps(budget)
-            if total_steps is not None:
-                total_steps = whole_number("total_steps", total_steps)
-            if val_batches is not None:
-                val_batches = whole_number("val_batches", val_batches)
+            total_steps = optional_whole_number("total_steps", total_steps)
+            val_batches = optional_whole_number("val_batches", val_batches)
             accumulation_steps = self._micro_batches(accumulation_steps)
             span = resolve_range(start_lr, end_lr, num_iter, None, "exp")
             span = span._replace(num_iter=num_iter)

@@ -110,6 +110,9 @@ class Recommendation(Suggestion):
         if self.result is not None:
             self.result.plot(ax=left, suggestion=self)
         validated = any(trial.val_losses for trial in self.trials)
+        quantity = "validation loss" if validated else "training loss"
+        if self.result is not None and self.result.maximize:
+            quantity = f"minus the {quantity}"
         draw_trials(
             right,
             probes=[] if validated else [(trial.lr, trial.loss) for trial in self.probes],
@@ -117,7 +120,7 @@ class Recommendation(Suggestion):
             best_lr=self.best_trial_lr,
             lr=self.lr,
             interval=self.interval or (self.lr, self.lr),
-            quantity="validation loss" if validated else "training loss",
+            quantity=quantity,
         )
         return left, right
 

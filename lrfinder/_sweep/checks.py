@@ -110,6 +110,11 @@ def whole_number(name: str, value: Any, *, at_least: int = 1, advice: str = "") 
     return int(value)
 
 
+def optional_whole_number(name: str, value: Any) -> int | None:
+    """Return `whole_number` of a value >= 1, or None for None."""
+    return None if value is None else whole_number(name, value)
+
+
 def reject_keywords(**answers: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
     """Return a decorator that refuses keywords of other finders, each with what to pass instead."""
 

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.checks import whole_number
+from lrfinder._sweep.checks import optional_whole_number, whole_number
 from lrfinder._sweep.param_groups import group_ratios
 from lrfinder.schedules._starting_rates import group_rates, positive, starting_at
 from lrfinder.suggestion import Suggestion
@@ -57,8 +57,7 @@ def cyclic(
         [[0.5, 0.75, 1.0, 0.75, 0.5]]
     """
     step_size_up = whole_number("step_size_up", step_size_up)
-    if step_size_down is not None:
-        step_size_down = whole_number("step_size_down", step_size_down)
+    step_size_down = optional_whole_number("step_size_down", step_size_down)
     upper = group_rates(optimizer, max_lr, "max_lr")
     if base_lr is None:
         if not isinstance(max_lr, Suggestion):

@@ -341,7 +341,7 @@ def test_a_validation_that_cannot_be_computed_fails_in_the_first_step():
 
 
 def test_an_optimizer_that_maximizes_is_given_the_rate_with_the_highest_validation_value():
-    rates = []
+    rates, labels = [], []
     for maximize in (False, True):
         finder, train, val = few_digits(0.3)
         sign = -1 if maximize else 1
@@ -351,5 +351,8 @@ def test_an_optimizer_that_maximizes_is_given_the_rate_with_the_highest_validati
             return sign * nn.functional.cross_entropy(outputs, targets)
 
         other = LRFinder(finder.model, optimizer, criterion)
-        rates.append(other.recommend(train, val, progress=False).lr)
+        found = other.recommend(train, val, progress=False)
+        rates.append(found.lr)
+        labels.append(found.plot()[1].get_ylabel())
     assert rates[0] == pytest.approx(rates[1])
+    assert labels == ["validation loss at the end", "minus the validation loss at the end"]
