@@ -1,9 +1,9 @@
-"""The learning rate for a PyTorch model, found before training and confirmed by short runs.
+"""The learning rate for a PyTorch model, found before training.
 
 ```
 cli, integrations    the command, and one file per framework
 _finder              LRFinder: checks its arguments and calls the parts that do the work
-_recommend           short trials around the descent of a sweep, and the recommended rate
+_recommend           trials around the descent of a sweep, and the recommended rate
 _result              RangeTestResult: the numbers, and methods for all that reads them
 schedules            from a suggestion to a scheduler of torch
 _plotting, _export   pictures; JSON, CSV, data frame, TensorBoard
@@ -29,7 +29,7 @@ from lrfinder._errors import (
     SweepError,
 )
 from lrfinder._finder import LRFinder
-from lrfinder._recommend import Recommendation
+from lrfinder._recommend import Recommendation, Trial
 from lrfinder._result import RangeTestResult, plot
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.stopping import StopReason
@@ -54,6 +54,7 @@ __all__ = [
     "StopReason",
     "Suggestion",
     "SweepError",
+    "Trial",
     "__version__",
     "plot",
     "preserve_state",

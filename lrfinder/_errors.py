@@ -2,7 +2,7 @@
 
 ```
 LRFinderError
-├── InvalidInputError (also ValueError): what was passed in cannot work; nothing was touched
+├── InvalidInputError (also ValueError): what was passed in cannot work; nothing is left changed
 ├── ResultFileError   (also ValueError): a saved result cannot be read
 ├── SnapshotError     (also RuntimeError): the state could not be stored; nothing was changed
 ├── NoSuggestionError (also RuntimeError): the curve names no rate, with the reason
@@ -34,7 +34,10 @@ class LRFinderError(Exception):
 
 
 class InvalidInputError(LRFinderError, ValueError):
-    """An argument cannot work; it was refused before the model was touched.
+    """An argument cannot work, or what a function or the loader returned.
+
+    Arguments are refused before the model is touched. What only a step can show, such as a loss
+    that is no scalar, ends the sweep, and everything is restored.
 
     Example:
         >>> import torch

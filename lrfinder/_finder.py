@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lrfinder._distributed.accelerate import preparation_of
+from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._distributed.sharding import compute_device, is_sharded
 from lrfinder._errors import InvalidInputError, NoResultError
 from lrfinder._recommend.length import length_law
@@ -190,8 +191,8 @@ class LRFinder:
             steps_per_decade: pace instead of `num_iter`, > 0; None for 12.5 with an open bound.
             step_mode: `"exp"` or `"linear"`.
             smooth_f: weight of a new loss in the smoothed loss, in [0, 1); 0 for no smoothing.
-            diverge_th: stop when the smoothed loss has risen above its best value by
-                `diverge_th - 1` times its fall, > 1.
+            diverge_th: > 1; stop when the smoothed loss has risen above its best value by
+                `diverge_th - 1` times its fall.
             accumulation_steps: micro-batches per optimizer step, >= 1. With an optimizer that
                 Accelerate has prepared, 1 means as many as it was told to accumulate.
             progress: show a progress bar.
@@ -287,9 +288,8 @@ class LRFinder:
     ) -> Recommendation:
         """Sweep, then train for a short time at promising rates, and return the best one.
 
-        It takes three times the optimizer steps of a range test of 100, and compares rates by the
-        loss they lead to instead of by the look of a curve. Everything is restored, as by
-        `range_test`.
+        It takes at most `budget` optimizer steps, and compares rates by the loss they lead to
+        instead of by the look of a curve. Everything is restored, as by `range_test`.
 
         Args:
             train_loader: any iterable of batches that can be iterated again. Every trial sees the
@@ -300,7 +300,8 @@ class LRFinder:
             budget: optimizer steps for the sweep and the trials together, >= 120. A larger one
                 makes the trials longer, until they are as long as the training.
             total_steps: optimizer steps of the planned training, > 0; a longer run needs a
-                lower rate. None for four times the length of a trial.
+                lower rate, down to that for 100 times the length of a trial. None for four times
+                the length of a trial.
             start_lr: lowest rate that is tried, as for `range_test`; None for 1e-7.
             end_lr: highest rate that is tried, as for `range_test`; None for 1e3.
             accumulation_steps: as for `range_test`.
@@ -316,8 +317,8 @@ class LRFinder:
             `.min_lr` and `.max_lr` for cyclic schedules. Its sweep can be drawn by `plot`.
 
         Raises:
-            NoSuggestionError: if no trial gets below the loss that it began with, or none has a
-                finite validation loss.
+            NoSuggestionError: if no trial gets below the loss that it began with by more than
+                noise, or none has a finite validation loss.
             InvalidInputError: if an argument cannot work.
         """
         with report_errors(self.model):
@@ -501,13 +502,14 @@ class LRFinder:
         on_step: OnStep | None = None,
     ) -> SweepRunner:
         """Warn of state that is not captured; return a runner of sweeps from the captured one."""
-        snapshot.warn_of_uncaptured(
-            criterion=self.criterion,
-            training_step=self._training_step,
-            update_step=self._update_step,
-            clip_grad=self._clip_grad,
-            on_step=on_step,
-        )
+        if is_rank_zero():
+            snapshot.warn_of_uncaptured(
+                criterion=self.criterion,
+                training_step=self._training_step,
+                update_step=self._update_step,
+                clip_grad=self._clip_grad,
+                on_step=on_step,
+            )
         return SweepRunner(
             snapshot,
             self._prepare_model,

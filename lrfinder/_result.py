@@ -122,7 +122,7 @@ class RangeTestResult:
 
     @property
     def history(self) -> dict[str, list[float]]:
-        """What the curve shows: `lr`, and the smoothed `loss` (of the validation set if used)."""
+        """`lr`, and the `loss` (of the validation set if used) smoothed with `smooth_f`."""
         if not self.val_loss:
             return {"lr": list(self.lr), "loss": self.smoothed_loss}
         return {

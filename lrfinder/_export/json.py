@@ -50,9 +50,12 @@ def read_json(
             f"{name} is not a complete JSON file ({error}); it may have been cut short: run the "
             "range test again"
         ) from None
-    if not isinstance(content, dict) or content.get("format") != format_name:
+    written = str(content.get("format")) if isinstance(content, dict) else ""
+    if written != format_name:
         kind = format_name.rpartition(".")[2]
-        raise ResultFileError(f"{name} was not written by {kind}.save; pass a file that was")
+        is_ours = written.startswith("lrfinder.")
+        advice = f"read it with {written}.load" if is_ours else "pass a file that was"
+        raise ResultFileError(f"{name} was not written by {kind}.save; {advice}")
     if content.get("version") != FORMAT_VERSION:
         raise ResultFileError(
             f"{name} has format version {content.get('version')!r}, not the {FORMAT_VERSION} that "

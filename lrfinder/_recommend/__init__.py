@@ -1,4 +1,4 @@
-"""The recommended rate: a coarse sweep, then short runs around its descent.
+"""The recommended rate: a coarse sweep, then trials around its descent.
 
 `search.py` chooses which rates are tried, `trial.py` is one short run, `length.py` scales the
 answer to the length of the training to come, and `recommendation.py` puts the answer together. May
@@ -6,5 +6,6 @@ import `_result` and what lies below. Read `recommendation.py`, `search.py`, `tr
 """
 
 from lrfinder._recommend.recommendation import Recommendation, recommend
+from lrfinder._recommend.trial import Trial
 
-__all__ = ["Recommendation", "recommend"]
+__all__ = ["Recommendation", "Trial", "recommend"]

@@ -58,7 +58,7 @@ _FAR = 10.0
 
 @dataclass(frozen=True)
 class Recommendation(Suggestion):
-    """A learning rate that short runs have confirmed, with every number behind it.
+    """A learning rate that was compared with others in trials, with every number behind it.
 
     Attributes:
         best_trial_lr: rate that was best over the length of a trial, before the length of training

@@ -54,8 +54,15 @@ class UpdateStep:
             _count_users(-1)
             _watch.step = before
         output = as_output(returned, batch)
-        calls_hooks = isinstance(self.optimizer, Optimizer)
-        return output._replace(loss=output.loss.detach(), lrs=used if calls_hooks else None)
+        lrs = used if used or self._is_seen_to_step else None
+        return output._replace(loss=output.loss.detach(), lrs=lrs)
+
+    @property
+    def _is_seen_to_step(self) -> bool:
+        """Whether every step calls torch's hooks: that of a replayed graph does not."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        may_be_replayed = any(map(torch.is_tensor, rates))  # a graph knows no other rates
+        return isinstance(self.optimizer, Optimizer) and not may_be_replayed
 
 
 class _Watch(threading.local):

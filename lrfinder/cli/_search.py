@@ -59,8 +59,7 @@ def _add_sweep(group: Any) -> None:
     group.add_argument(
         "--sweep-only",
         action="store_true",
-        help="suggest a rate after one sweep, without the short runs that confirm it (default: "
-        "sweep and confirm)",
+        help="suggest a rate after one sweep, without trials (default: sweep and trials)",
     )
     _add(group, "--num-iter", _steps, "N", "optimizer steps of the sweep (default: 100)")
     group.add_argument(

@@ -27,8 +27,9 @@ def add_parser(commands: Any) -> None:
         "demo",
         help="find a learning rate for a small network on real images",
         description="Finds a learning rate for a small convolutional network on the handwritten "
-        "digits of scikit-learn: one sweep over all rates, then short runs at the rates in "
-        "question. Prints the rate and writes the sweep to lr_finder.png and lr_finder.json.",
+        "digits of scikit-learn: one sweep over all rates, then trials at the rates in "
+        "question. Prints the rate, draws sweep and trials in lr_finder.png, and saves them in "
+        "lr_finder.json.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -22,8 +22,9 @@ from lrfinder.cli._output import UsageError
 from lrfinder.cli._search import add_options, check_options, search, step_settings
 
 _DESCRIPTION = """\
-Finds a learning rate for your own model and data: one sweep over all rates, then short runs at the
-rates in question. Prints the rate and writes the sweep to lr_finder.png and lr_finder.json.
+Finds a learning rate for your own model and data: one sweep over all rates, then trials at the
+rates in question. Prints the rate, draws sweep and trials in lr_finder.png, and saves them in
+lr_finder.json.
 FUNCTION takes no argument and returns model, optimizer, criterion and training loader. If the
 criterion is None, batches are dicts and the model computes the loss. For any other training step,
 let it return an LRFinder and its training loader. A validation loader may follow: then rates are

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import InvalidInputError, NoResultError, NoSuggestionError, warn
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
@@ -194,11 +195,11 @@ def recommend(
     """Confirm a rate by short runs, each as `trainer` would train, without changing it.
 
     Args:
-        trainer: as for `range_test`.
+        trainer: on a single device; with several, give it a `Recommend` callback instead.
         module: restored afterwards, apart from its rate if `set_lr` is true.
         train_dataloaders: as for `Trainer.fit`.
         datamodule: as for `Trainer.fit`.
-        set_lr: write the confirmed rate to the module's learning rate.
+        set_lr: write the recommended rate to the module's learning rate.
         attr_name: as for `RangeTest`.
         **options: `optimizer` and `monitor` as for `RangeTest`, and those of `LRFinder.recommend`;
             `total_steps` is that of the trainer, if it has an end, and the batches of a
@@ -268,7 +269,8 @@ def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
     if not isinstance(trainer.strategy, package.strategies.SingleDeviceStrategy):
         raise InvalidInputError(
             f"the trainer uses {type(trainer.strategy).__name__}, not a single device; use "
-            "Trainer(callbacks=[RangeTest()]), which sweeps in the processes of the training"
+            "Trainer(callbacks=[Recommend()]) or [RangeTest()], which run in the processes of the "
+            "training"
         )
 
     kinds = package.accelerators
@@ -320,7 +322,8 @@ def _write_lr(module: LightningModule, name: str, suggestion: Suggestion) -> Non
 
 
 def _warn_unchanged(reason: NoSuggestionError) -> None:
-    warn(f"the learning rate was not changed, because none was found: {reason}")
+    if is_rank_zero():
+        warn(f"the learning rate was not changed, because none was found: {reason}")
 
 
 def _name_of_lr(module: LightningModule, attr_name: str) -> str:

@@ -73,7 +73,7 @@ def recommend(
         net: as for `range_test`.
         X: inputs, as for `fit`.
         y: targets, as for `fit`.
-        set_lr: as for `range_test`, with the confirmed rate.
+        set_lr: as for `range_test`, with the recommended rate.
         **options: as for `LRFinder.recommend`; `total_steps` is that of the net's `max_epochs`, and
             the batches of a `val_loader` go to the net's `validation_step`.
 

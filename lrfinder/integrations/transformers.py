@@ -64,7 +64,7 @@ def recommend(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Reco
 
     Args:
         trainer: as for `range_test`.
-        set_lr: as for `range_test`, with the confirmed rate.
+        set_lr: as for `range_test`, with the recommended rate.
         **options: as for `LRFinder.recommend`; `total_steps` is that of the trainer's arguments,
             and as `val_loader`, pass `trainer.get_eval_dataloader()`.
 
@@ -114,8 +114,8 @@ def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches]]:
     if trainer.args.world_size > 1 or sharded:
         raise InvalidInputError(
             f"the trainer uses {trainer.args.world_size} processes"
-            f"{' and a sharded model' if sharded else ''}; run the range test in a single process, "
-            "with a per-device batch size as large as the batch of all of them"
+            f"{' and a sharded model' if sharded else ''}; run the range test in a single process "
+            "and multiply gradient_accumulation_steps by their number"
         )
     own = trainer.optimizer
     loader: Any = None

@@ -28,8 +28,7 @@ Instead of a suggestion you can pass a number: it stands for the number in the t
 `cosine(optimizer, s)` is `cosine(optimizer, s.lr)` and `one_cycle(optimizer, s)` is
 `one_cycle(optimizer, s.max_lr)`. `suggest` sets `max_lr` to half the rate with the lowest loss of
 its sweep, but at least `lr`; `recommend` sets it to three times `lr`, or to less where the loss
-goes towards zero. Both set `min_lr` to a
-quarter of `max_lr`, or to `lr` if that is lower.
+goes towards zero. Both set `min_lr` to a quarter of `max_lr`, or to `lr` if that is lower.
 
 What each schedule adds to the class of torch that it returns:
 
@@ -43,10 +42,10 @@ All lengths are in optimizer steps; only `reduce_on_plateau` counts evaluations.
 torch's names; the length of training is always `total_steps`.
 
 To resume, build the same optimizer and the same schedule, then load the `state_dict` of both.
-
-The folder imports `suggestion` and what lies below it, and the colours of `_plotting`. Read
-`_starting_rates.py` first, then any schedule; `_plot.py` shows what a schedule will do.
 """
+
+# Read `_starting_rates.py` first, then any schedule; `_plot.py` shows what a schedule will do. The
+# folder may import `suggestion` and what lies below it, and the colours of `_plotting`.
 
 from lrfinder.schedules._cosine import cosine, cosine_warm_restarts
 from lrfinder.schedules._cycles import cyclic, one_cycle

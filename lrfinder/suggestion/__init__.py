@@ -1,9 +1,11 @@
 """From a recorded curve to a learning rate.
 
-`analyze_descent` finds the fall of a curve once; each rule is a file that reads one rate off it;
-`diagnose` says what is wrong with a curve, and `Suggestion` holds the answer. May import `_sweep`
-and what lies below. Read `_curve.py`, `_descent.py`, a rule such as `steepest.py`, `_suggest.py`.
+`analyze_descent` finds the fall of a `Curve`. Each rule in `METHODS` reads one rate off it, and
+`Suggestion` holds the answer.
 """
+
+# Read `_curve.py`, `_descent.py`, a rule such as `steepest.py`, `_suggest.py`; `_diagnosis.py` says
+# what is wrong with a curve. The folder may import `_sweep` and what lies below.
 
 from lrfinder.suggestion._curve import Curve
 from lrfinder.suggestion._descent import Descent, analyze_descent

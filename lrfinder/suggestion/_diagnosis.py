@@ -38,7 +38,7 @@ class Diagnosis(str, Enum):
     MINIMUM_AT_THE_END = "minimum at the end"
     NEVER_DIVERGED = "never diverged"
     FEW_STEPS = "too few steps in the descent"
-    NOISY = "noise larger than the descent"
+    NOISY = "noisy descent"
     NON_FINITE = "non-finite loss"
     OUT_OF_DATA = "out of data"
     BEST_TRIAL_AT_THE_EDGE = "best trial at the edge"
@@ -63,7 +63,7 @@ _SENTENCES = {
     Diagnosis.NOISY: "From step to step the loss varies by a large part of its fall.",
     Diagnosis.NON_FINITE: "The loss became infinite or NaN.",
     Diagnosis.OUT_OF_DATA: "The loader ended before the sweep did.",
-    Diagnosis.BEST_TRIAL_AT_THE_EDGE: "The best trial has no worse one on each side.",
+    Diagnosis.BEST_TRIAL_AT_THE_EDGE: "The best trial is at the lowest or highest rate tried.",
     Diagnosis.TRIALS_ALIKE: "The trials beside the best one differ from it by less than noise.",
     Diagnosis.PLATEAU: "No trial lowered the loss by more than it varies from batch to batch.",
     Diagnosis.REPEATED_DATA: "A trial goes through the training data several times.",
@@ -78,7 +78,7 @@ class Finding(NamedTuple):
     Attributes:
         diagnosis: what it is; `diagnosis.sentence` says it in words.
         advice: what to do, with numbers.
-        doubtful: whether a suggestion from this curve is less certain for it.
+        doubtful: whether it lowers the confidence.
 
     Example:
         >>> print(Finding(Diagnosis.NEVER_DIVERGED, "Raise end_lr.", doubtful=False))
@@ -96,8 +96,8 @@ class Finding(NamedTuple):
 class Confidence(str, Enum):
     """How far a suggestion can be trusted.
 
-    Each doubtful finding takes one step off. So do rules that read rates off the curve which differ
-    by more than a factor of 4; more than 16 takes two steps off.
+    Each doubtful finding lowers it by one step. So do rules whose rates differ by more than a
+    factor of 4; more than 16 lowers it by two.
 
     Example:
         >>> Confidence("low") is Confidence.LOW

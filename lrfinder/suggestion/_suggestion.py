@@ -26,10 +26,12 @@ class Suggestion:
         min_lr: lower bound for a cyclic schedule, > 0.
         max_lr: upper bound for a cyclic schedule, >= `lr`.
         lrs: `lr` for each parameter group, in the optimizer's order.
-        interval: lowest and highest rate that the sweeps or trials speak for.
+        interval: lowest and highest rate that repeated sweeps gave, or that work about as well in
+            trials.
         confidence: how far to trust it. If it is not high, the findings say why, or the rules read
-            different rates off the curve.
-        findings: what is remarkable about the curve, each with what to do.
+            different rates off the curve of a range test.
+        findings: what is unusual about the curve or, of a `Recommendation`, about the trials, each
+            with what to do.
         batch_size: samples in an optimizer step that it holds for, over all micro-batches and
             processes; None where the batches did not tell.
 

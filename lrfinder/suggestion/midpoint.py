@@ -8,8 +8,8 @@ from lrfinder.suggestion._descent import Descent, Reading
 def midpoint(descent: Descent) -> Reading:
     """Return the last rate at which half of the fall from the top to the minimum is to come.
 
-    A level is found more surely than a slope: where the noise is large this rule varies least. On
-    a fall that is symmetric in log(lr) it agrees with `steepest`.
+    A long, even fall has no clear steepest point, but always a middle. On a fall that is symmetric
+    in log(lr) it agrees with `steepest`.
 
     References:
         Half-maximum timing of a noisy edge; our own use.

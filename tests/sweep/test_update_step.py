@@ -222,6 +222,30 @@ def test_a_step_that_never_steps_is_refused(model, optimizer, batches):
     assert all(map(torch.equal, model.parameters(), before))
 
 
+def test_a_rate_that_is_a_tensor_may_be_used_unseen_as_by_a_replayed_graph(model, batches):
+    """Written out here, as a graph does it: torch's hooks hear nothing of such a step."""
+    rate = torch.tensor(0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    used = []
+
+    def replay(model, batch):
+        pixels, labels = batch
+        loss = nn.functional.cross_entropy(model(pixels), labels)
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        used.append(rate.item())
+        with torch.no_grad():
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                parameter.sub_(rate * gradient)
+        return loss
+
+    finder = LRFinder(model, optimizer, update_step=replay)
+    result = finder.range_test(batches, num_iter=30, progress=False)
+    assert used[: len(result)] == pytest.approx(result.lr)
+    usual = LRFinder(model, optimizer, nn.CrossEntropyLoss())
+    expected = usual.range_test(batches, num_iter=30, progress=False)
+    assert result.loss == pytest.approx(expected.loss)
+
+
 # What it cannot know: that the inner finder restores its own model.
 @pytest.mark.filterwarnings("ignore:.*which the range test does not restore")
 def test_a_finder_inside_a_step(model, optimizer, batches):
