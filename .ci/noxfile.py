@@ -26,8 +26,6 @@ nox.options.allow_parallel = True
 os.environ["PIP_NO_COMPILE"] = "no"  # to pip, "no" turns such an option on
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiled them anew
 TWO_WORKERS = "-n 2 --dist loadfile"
-# All workers must collect the same tests in the same order, those made from sets too.
-SAME_ORDER = {"PYTHONHASHSEED": "0"}
 # Seconds after which tests that hang are ended with all that they started: nobody watches here.
 LIMIT = ("timeout", "--kill-after=10", "1500") if shutil.which("timeout") else ()
 # What the checkout offers beyond the package itself, and what needs other processes or libraries.
@@ -127,8 +125,7 @@ def tests(session):
     # The session `docs` executes every notebook.
     twice = "--deselect tests/notebooks/test_notebooks.py::test_runs_from_a_clean_kernel"
     addopts = f"{os.environ.get('PYTEST_ADDOPTS', '')} --cov --cov-report= {twice} {TWO_WORKERS}"
-    settings = SAME_ORDER | {"PYTEST_ADDOPTS": addopts}
-    session.run(*LIMIT, "bash", "-ec", readme_command(1), env=settings)
+    session.run(*LIMIT, "bash", "-ec", readme_command(1), env={"PYTEST_ADDOPTS": addopts})
     report = ("report", "--skip-covered", "--show-missing", "--fail-under=95")
     session.run(".venv/bin/coverage", *report)
 
@@ -141,7 +138,7 @@ def baselines(session):
     session.run(".venv/bin/pip", *fastai)  # without spacy, which it pins
     tests = sorted(str(path) for path in Path("tests").rglob("test_*.py") if needs_baseline(path))
     pytest = [".venv/bin/python", "-m", "pytest", "-rs", *TWO_WORKERS.split()]
-    session.run(*LIMIT, *pytest, *tests, env=SAME_ORDER)
+    session.run(*LIMIT, *pytest, *tests)
 
 
 def needs_baseline(path):

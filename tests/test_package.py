@@ -116,7 +116,8 @@ def test_what_developers_need_is_no_extra():
     "name", [".github/workflows/ci.yml", ".pre-commit-config.yaml", ".readthedocs.yaml"]
 )
 def test_checks_are_started_by_the_names_of_their_sessions(name):
-    sessions = set(re.findall(r"^def (\w+)\(session", read(".ci/noxfile.py"), re.MULTILINE))
+    session = r"^@check.*\n(?:@.*\n)*def (\w+)\("
+    sessions = set(re.findall(session, read(".ci/noxfile.py"), re.MULTILINE))
     text = read(name)
     started = re.findall(r"\.ci/run ([a-z ]+)", text)
     started += re.findall(r"session: \[([a-z, ]+)\]", text)
@@ -125,14 +126,17 @@ def test_checks_are_started_by_the_names_of_their_sessions(name):
     assert not re.search(r"\b(pytest|ruff|mypy|mkdocs|nox)\b", text)
 
 
-def test_the_readmes_example_runs_as_it_stands(tmp_path, monkeypatch):
+def test_the_readmes_examples_run_as_they_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
+    recommending, scheduling = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
     task = demo_task.build("digits", "sgd")
     scope = task._asdict()
-    exec(compile(example, "README.md", "exec"), scope)
+    exec(compile(recommending, "README.md", "exec"), scope)
     assert (tmp_path / "curve.png").stat().st_size > 1000
     assert task.optimizer.param_groups[0]["lr"] == scope["suggestion"].lr
+    exec(compile(scheduling, "README.md", "exec"), scope)
+    assert isinstance(scope["scheduler"], torch.optim.lr_scheduler.OneCycleLR)
+    assert scope["scheduler"].total_steps == 1000
 
 
 def test_the_readmes_pictures_and_links_are_there():

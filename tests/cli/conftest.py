@@ -1,6 +1,5 @@
 """The command line, called in this process, in an empty working directory."""
 
-import os
 import subprocess
 import sys
 from textwrap import dedent
@@ -10,6 +9,9 @@ import pytest
 
 from lrfinder import RangeTestResult, Recommendation
 from lrfinder.cli import main
+
+# For tests that are not about the rate.
+SHORT = ("--sweep-only", "--num-iter", 14)
 
 
 class Outcome(NamedTuple):
@@ -41,14 +43,8 @@ def command(tmp_path, monkeypatch, capsys):
             status = left.code
         return Outcome(status, *capsys.readouterr())
 
-    run.process = lambda *argv, **environment: subprocess.run(
-        installed(*argv),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-        env=os.environ | environment,
+    run.process = lambda *argv: subprocess.run(
+        installed(*argv), check=False, capture_output=True, text=True, timeout=120, cwd=tmp_path
     )
     yield run
     for name in set(sys.modules) - before:

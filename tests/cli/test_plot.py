@@ -85,9 +85,3 @@ def test_a_picture_never_overwrites_a_result(command, saved, tmp_path, link):
         assert (status, out) == (2, "")
         assert "holds a saved result" in err.splitlines()[-1]
     assert result.read_bytes() == before
-
-
-def test_a_wrong_backend_is_no_obstacle(command, saved, tmp_path):
-    done = command.process("plot", saved, MPLBACKEND="nonsense")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "sweep.png").is_file()

@@ -114,6 +114,11 @@ def test_json_that_is_not_ours_is_refused(saved, content):
     refused(saved, "was not written by RangeTestResult.save")
 
 
+def test_a_recommendation_is_refused_with_what_reads_it(saved):
+    saved.write_text('{"format": "lrfinder.Recommendation", "version": 1}')
+    refused(saved, "was not written by .*; read it with lrfinder.Recommendation.load")
+
+
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\x00\xff", b"lr,loss\n0.1,1.0\n"])
 def test_a_file_that_is_no_json_is_refused(saved, content):
     saved.write_bytes(content)

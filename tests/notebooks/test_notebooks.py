@@ -37,6 +37,8 @@ def skip_without_frameworks(path):
         pytest.importorskip(framework)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @each_notebook
 def test_runs_from_a_clean_kernel(path):
     skip_without_frameworks(path)
@@ -85,4 +87,5 @@ def test_begins_with_a_title_that_says_what_it_shows(path):
 
 def test_the_notebooks_are_numbered_in_the_order_a_reader_needs():
     numbers = [int(path.stem[:2]) for path in NOTEBOOKS]
+    assert numbers
     assert numbers == list(range(1, len(NOTEBOOKS) + 1))

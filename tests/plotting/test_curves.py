@@ -29,6 +29,11 @@ def line_named(axes, start):
     return next(line for line in axes.get_lines() if str(line.get_label()).startswith(start))
 
 
+def height_of(line, lr):
+    """The height of a line that is drawn over the logarithm of the rate."""
+    return np.interp(np.log(lr), np.log(line.get_xdata()), line.get_ydata())
+
+
 def legend_texts(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
@@ -75,7 +80,7 @@ def test_the_suggestion_is_marked_on_the_curve_and_labelled_with_its_value():
     axes = lrfinder.plot(sweep)
     (x,), (y,) = line_named(axes, "suggestion").get_data()
     assert x == suggestion.lr
-    assert 0.3 < y < 2.3
+    assert y == pytest.approx(height_of(line_named(axes, "training loss"), x))
     assert f"{suggestion.lr:.2e}" in [text.get_text() for text in axes.texts]
 
 
@@ -105,10 +110,11 @@ def test_the_validation_curve_is_drawn_and_carries_the_suggestion():
     loss = 1.0 + 2.0 / (1 + (lr[::2] / 1e-4) ** 2)  # falls two decades before the training loss
     sweep = falling(val_steps=steps, val_loss=tuple(loss))
     axes = lrfinder.plot(sweep)
-    np.testing.assert_array_equal(line_named(axes, "validation loss").get_xdata(), lr[::2])
+    line = line_named(axes, "validation loss")
+    np.testing.assert_array_equal(line.get_xdata(), lr[::2])
     (x,), (y,) = line_named(axes, "suggestion").get_data()
     assert x == sweep.suggest().lr
-    assert 1.0 < y < 3.0
+    assert y == pytest.approx(height_of(line, x))
 
 
 def test_repeats_are_a_band_around_the_mean():
@@ -236,7 +242,7 @@ def test_positional_arguments_are_those_of_torch_lr_finder():
     ],
 )
 def test_options_that_cannot_work_are_refused_before_a_figure_is_made(options):
-    with pytest.raises(InvalidInputError, match=r"expected|must be|got"):
+    with pytest.raises(InvalidInputError, match=next(iter(options))):
         lrfinder.plot(falling(), **options)
     assert pyplot.get_fignums() == []
 

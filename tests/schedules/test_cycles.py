@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -187,26 +187,38 @@ def test_one_cycle_raises_if_training_goes_on_after_its_end(name):
         training_rates(optimizer, scheduler, T + 1)
 
 
-@pytest.mark.parametrize("total_steps", range(1, 12))
-@pytest.mark.parametrize("pct_start", [0.1, 0.3, 0.5, 0.9])
-@pytest.mark.parametrize("three_phase", [False, True])
-def test_a_one_cycle_that_is_built_runs_to_its_end_and_is_never_above_its_peak(
-    total_steps, pct_start, three_phase
-):
+def every_phase_has_a_length(total_steps, pct_start, three_phase):
+    """The phases of torch end where the rate is highest, first again (if three), and lowest."""
+    rise = pct_start * total_steps - 1
+    ends = (0, rise, 2 * rise, total_steps - 1) if three_phase else (0, rise, total_steps - 1)
+    return all(one < other for one, other in pairwise(ends))
+
+
+SHORT = [
+    {"total_steps": steps, "pct_start": rising, "three_phase": three}
+    for steps, rising, three in product(range(1, 12), [0.1, 0.3, 0.5, 0.6, 0.9], [False, True])
+]
+
+
+@pytest.mark.parametrize(
+    "options", [one for one in SHORT if every_phase_has_a_length(**one)], ids=str
+)
+def test_the_shortest_one_cycles_run_to_their_end_and_never_above_their_peak(options):
     optimizer = optimizer_with()
-    with contextlib.suppress(InvalidInputError):
-        scheduler = schedules.one_cycle(
-            optimizer,
-            suggestion(),
-            pct_start=pct_start,
-            three_phase=three_phase,
-            total_steps=total_steps,
-        )
-        rates = []
-        for _ in range(total_steps):
-            rates.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            scheduler.step()
-        assert rates[0] == pytest.approx(MAX_LR / 25)
-        assert rates[-1] == pytest.approx(MAX_LR / 25e4)
-        assert max(rates) <= MAX_LR * (1 + 1e-12)
+    scheduler = schedules.one_cycle(optimizer, suggestion(), **options)
+    rates = []
+    for _ in range(options["total_steps"]):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates[0] == pytest.approx(MAX_LR / 25)
+    assert rates[-1] == pytest.approx(MAX_LR / 25e4)
+    assert max(rates) <= MAX_LR * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    "options", [one for one in SHORT if not every_phase_has_a_length(**one)], ids=str
+)
+def test_a_one_cycle_with_a_phase_of_no_length_is_refused(options):
+    with pytest.raises(InvalidInputError, match="more than one step in which the rate rises"):
+        schedules.one_cycle(optimizer_with(), suggestion(), **options)

@@ -194,8 +194,9 @@ def test_a_mistake_that_is_found_late_leaves_the_optimizer_as_it_was(build):
     for optimizer in optimizers():
         rate = optimizer.param_groups[0]["lr"]
         before = state(optimizer)
-        with pytest.raises((ValueError, KeyError, TypeError)):
+        with pytest.raises((ValueError, KeyError, TypeError)) as found:
             build(optimizer)
+        assert not isinstance(found.value, InvalidInputError)
         assert state(optimizer) == before
         assert optimizer.param_groups[0]["lr"] is rate
 

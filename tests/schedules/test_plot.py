@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import matplotlib as mpl
 import pytest
 import torch
 
@@ -17,8 +16,7 @@ from tests.schedules.helpers import (
     tensor_optimizer,
     training_rates,
 )
-
-mpl.use("Agg")
+from tests.snapshot.helpers import bits
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +50,9 @@ def test_rates_are_those_of_training_and_leave_the_optimizer_alone(name):
 def test_parameters_state_and_a_tensor_rate_stay_bit_for_bit(name):
     optimizer, parameter = trained_optimizer()
     rate = optimizer.param_groups[0]["lr"]
-    before = copy.deepcopy(optimizer.state_dict())
+    before = bits([parameter, parameter.grad, optimizer.state_dict()])
     schedules.rates(lambda o: ALL[name].build(o, suggestion()), optimizer, T)
-    assert str(optimizer.state_dict()) == str(before)
+    assert bits([parameter, parameter.grad, optimizer.state_dict()]) == before
     assert optimizer.param_groups[0]["lr"] is rate
     assert rate == torch.tensor(0.1)
     assert "step" not in vars(optimizer)

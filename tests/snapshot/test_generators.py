@@ -199,7 +199,9 @@ def test_training_after_a_range_test_sees_the_same_batches(kind: str, started: b
 
 
 @pytest.mark.parametrize("kind", LOADERS)
-def test_the_test_above_can_tell(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_after_a_range_test_without_a_snapshot_sees_other_batches(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = epochs_after(kind, lambda _: None)
     monkeypatch.setattr(Snapshot, "restore", lambda *_, **__: None)
 

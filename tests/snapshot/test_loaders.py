@@ -1,5 +1,6 @@
 """Loaders: generators, samplers, worker processes, and the data that must not be copied."""
 
+import contextlib
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -120,9 +121,10 @@ def test_the_next_epochs_have_the_batches_that_they_would_have_had(
     assert epochs[0] == epochs[1]
 
 
-@pytest.mark.parametrize("kind", set(LOADERS) - {"a list"})
-def test_the_test_above_can_tell(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a snapshot the next epoch is another one."""
+@pytest.mark.parametrize("kind", [kind for kind in LOADERS if kind != "a list"])
+def test_without_a_snapshot_the_next_epoch_would_have_other_batches(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Snapshot, "restore", lambda *_, **__: None)
     torch.manual_seed(0)
     loader = LOADERS[kind]()
@@ -158,11 +160,12 @@ def test_the_data_are_not_copied(data: Any) -> None:
 
 
 def workers() -> set[psutil.Process]:
-    return {
-        child
-        for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE
-    }
+    alive = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                alive.add(child)
+    return alive
 
 
 class Failing(Dataset):
@@ -183,7 +186,7 @@ def test_no_worker_process_is_left(persistent: bool) -> None:
     before = workers()
     loader = DataLoader(dataset(), 4, num_workers=2, persistent_workers=persistent)
     sweep(loader, val_loader=loader)
-    assert workers() == before
+    assert workers() <= before
 
 
 @pytest.mark.parametrize("at", [0, 9], ids=["in the first batch", "in the third batch"])
@@ -194,7 +197,7 @@ def test_no_worker_process_is_left_when_the_loader_raises(persistent: bool, at: 
     loader = DataLoader(Failing(at), 4, num_workers=2, persistent_workers=persistent)
     with pytest.raises(ValueError, match="broken item") as info:
         sweep(loader)
-    assert workers() == before
+    assert workers() <= before
     assert info.traceback
 
 
@@ -204,7 +207,7 @@ def test_no_worker_process_is_left_when_the_validation_loader_raises(at: int) ->
     loader = DataLoader(Failing(at), 4, num_workers=2, persistent_workers=True)
     with pytest.raises(ValueError, match="broken item") as info:
         sweep(LOADERS["a list"](), val_loader=loader, val_batches=6)
-    assert workers() == before
+    assert workers() <= before
     assert info.traceback
 
 
@@ -221,17 +224,18 @@ class Drawing(Dataset):
 @pytest.mark.parametrize("as_validation", [False, True])
 def test_persistent_workers_of_the_user_are_not_drawn_from(as_validation: bool) -> None:
     """The same processes, in the same state: mid-epoch, and for the epochs to come."""
-    epochs = []
+    epochs, others = [], workers()
     for with_test in (True, False):
         torch.manual_seed(0)
         loader = DataLoader(Drawing(), 2, num_workers=1, persistent_workers=True)
         batches = iter(loader)
-        first, own = next(batches), workers()
+        first, own = next(batches), workers() - others
+        assert len(own) == 1
         if with_test and as_validation:
             sweep(LOADERS["a list"](), val_loader=loader)
         elif with_test:
             sweep(loader)
-        assert workers() == own
+        assert workers() - others == own
         epochs.append(bits([first, *batches, list(loader)]))
         loader._iterator._shutdown_workers()
     assert epochs[0] == epochs[1]
@@ -244,4 +248,4 @@ def test_a_stream_of_data_is_read_by_workers_of_the_sweep() -> None:
 
     before = workers()
     assert len(sweep(DataLoader(Stream(), 4, num_workers=1))) == 9
-    assert workers() == before
+    assert workers() <= before

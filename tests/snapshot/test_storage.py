@@ -1,6 +1,7 @@
-"""Where a snapshot is kept: nothing is left on disk, what does not fit is refused in time."""
+"""Where a snapshot is kept: nothing is left there, what does not fit is refused in time."""
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -8,7 +9,9 @@ import sys
 import tempfile
 import textwrap
 import threading
+import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import torch
 from torch import nn
 
 from lrfinder import InvalidInputError, LRFinder, SnapshotError
+from lrfinder._snapshot.snapshot import Snapshot
 from tests.snapshot.helpers import bits
 
 DATA = [(torch.randn(4, 6), torch.zeros(4, 2))] * 3
@@ -95,6 +99,19 @@ def test_nothing_is_left_on_disk_or_open(where: Any, own_tmp: Path, end: str) ->
     assert open_files_below(own_tmp) == []
 
 
+def test_a_snapshot_holds_no_copy_after_it_was_left() -> None:
+    """Also while a traceback refers to it."""
+    model = nn.Linear(2, 2)
+    model.weight.grad = torch.zeros(2, 2)
+    alive = weakref.ref(model.weight.grad)
+    with Snapshot(model) as snapshot:
+        pass
+    model.weight.grad = None
+    gc.collect()
+    assert alive() is None
+    assert snapshot
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_nothing_is_left_by_a_killed_process_and_the_next_run_is_unharmed(tmp_path: Path) -> None:
     script = textwrap.dedent(
@@ -105,26 +122,28 @@ def test_nothing_is_left_by_a_killed_process_and_the_next_run_is_unharmed(tmp_pa
             os.kill(os.getpid(), signal.SIGKILL)
         """
     )
-    for _ in range(2):
-        run = subprocess.run([sys.executable, "-c", script], check=False)
-        assert run.returncode == -signal.SIGKILL
-        assert files_below(tmp_path) == []
+    run = subprocess.run([sys.executable, "-c", script], check=False)
+    assert run.returncode == -signal.SIGKILL
+    assert files_below(tmp_path) == []
     training = Training()
     before = training.witness()
     training.range_test(tmp_path)
     assert training.witness() == before
 
 
-def test_two_runs_at_once_in_one_directory_do_not_meet(tmp_path: Path) -> None:
+def test_runs_at_once_in_one_directory_do_not_meet(tmp_path: Path) -> None:
     trainings = [Training() for _ in range(4)]
     for i, training in enumerate(trainings):
         with torch.no_grad():
             training.model[0].weight.fill_(i)
-    threads = [threading.Thread(target=t.range_test, args=(tmp_path,)) for t in trainings]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together = threading.Barrier(len(trainings), timeout=60)
+
+    def in_step(*_: Any) -> None:
+        together.wait()
+
+    with ThreadPoolExecutor(len(trainings)) as pool:
+        results = list(pool.map(lambda t: t.range_test(tmp_path, on_step=in_step), trainings))
+    assert [len(result) for result in results] == [5] * len(trainings)
     for i, training in enumerate(trainings):
         assert training.model[0].weight.eq(i).all()
 
