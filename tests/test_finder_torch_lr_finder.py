@@ -14,8 +14,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
 
-mpl.use("Agg")
-
 
 @pytest.fixture
 def torch_lr_finder():

@@ -73,10 +73,6 @@ def test_groups_with_ranges_of_their_own_stand_at_the_same_step(where):
     assert result.lrs_at(lr) == pytest.approx((lr, 1e-6 * 10**where), rel=1e-6)
 
 
-def test_a_group_that_is_held_keeps_its_rate():
-    assert make(group_lrs=(make().lr, (0.3,) * 5)).lrs_at(0.01) == pytest.approx((0.01, 0.3))
-
-
 def test_a_group_that_is_not_swept_keeps_its_rate_everywhere():
     result = make()
     fixed = replace(result, group_lrs=((0.3,) * len(result), result.lr))

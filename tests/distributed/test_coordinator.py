@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from torch.distributed import HashStore
+import torch.distributed as dist
 
 from lrfinder import SweepError
 from lrfinder._distributed.coordinator import Coordinator
 
 
 def coordinators(size, timeout=10.0):
-    store = HashStore()
+    store = dist.HashStore()
     return [Coordinator(store, rank, range(size), timeout) for rank in range(size)]
 
 
@@ -73,6 +73,19 @@ def test_after_a_failure_of_all_ranks_is_cleared_ranks_wait_for_each_other_again
         coordinator.clear_failure()
     with pytest.raises(SweepError, match="rank 1 did not join"):
         two[0].gather(1)
+
+
+def test_where_the_rank_with_the_store_is_gone_the_others_say_so_and_their_errors_stay():
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    other = Coordinator(dist.TCPStore("127.0.0.1", store.port, is_master=False), 1, [0, 1], 10.0)
+    other.start()
+    del store
+    try:
+        other.report_failure(ValueError("bad label"))  # raises nothing that would hide it
+        assert not other.have_all_failed()
+        assert "the rank that keeps it (most often rank 0)" in str(other.lost_connection())
+    finally:
+        other.stop()
 
 
 def test_ranks_that_do_not_join_are_named():

@@ -138,19 +138,16 @@ def test_what_fails_beside_an_update_ends_all_ranks_and_training_goes_on(
 
 
 def update_fails(place):
-    model_or_criterion = Failing(MSE, broken, at=8)
-    if place == "backward":
+    def in_backward(outputs, targets):
+        loss = MSE(outputs, targets)
+        loss.register_hook(broken)
+        return loss
 
-        def criterion(outputs, targets):
-            loss = MSE(outputs, targets)
-            loss.register_hook(Failing(lambda gradient: gradient, broken, at=1))
-            return loss
-
-        model_or_criterion = Failing(MSE, criterion, at=8)
-    return range_test_in(criterion=model_or_criterion)[:4]
+    failure = in_backward if place == "backward" else broken
+    return range_test_in(criterion=Failing(MSE, failure, at=8))[:4]
 
 
-@pytest.mark.parametrize("place", ["forward", "backward"])
+@pytest.mark.parametrize("place", ["criterion", "backward"])
 def test_an_exception_within_an_update_sets_the_others_free_and_names_the_rank(place):
     for number, (ended, kept, took, _) in enumerate(run(update_fails, 3, place)):
         assert kept
@@ -186,12 +183,10 @@ def refuses_what_diverged():
 
 def test_an_exception_past_the_end_of_the_curve_never_happened():
     alone = run(refuses_what_diverged, 1)[0][0]
+    assert alone.stop_reason is StopReason.NON_FINITE
     for ended, kept, *_ in run(refuses_what_diverged, 2):
         assert kept
-        if isinstance(alone, Raised):
-            assert ended.kind is ValueError
-        else:
-            assert (len(ended), ended.stop_reason) == (len(alone), alone.stop_reason)
+        assert (len(ended), ended.stop_reason) == (len(alone), alone.stop_reason)
 
 
 def one_loss_is_not_a_number():
@@ -268,7 +263,7 @@ def a_rank_stays_away():
 
 
 def test_a_rank_that_takes_no_part_is_named_after_the_time_out_of_the_group():
-    message, took = run_to_any_end(a_rank_stays_away, 2, timeout=2)[0]
+    message, took = run_to_any_end(a_rank_stays_away, 2, timeout=5)[0]
     assert "rank 1 did not join the range test" in message
     assert took < 20
 

@@ -15,6 +15,7 @@ from ignite.handlers.param_scheduler import LinearCyclicalScheduler
 
 from lrfinder import InvalidInputError, LRFinder, StopReason
 from lrfinder.integrations.ignite import attach
+from tests.integrations.helpers import assert_same
 
 SWEEP = {"num_iter": 40, "progress": False}
 
@@ -63,10 +64,6 @@ class World:
         state = self.trainer.run(loader(), max_epochs=2)
         assert (state.epoch, state.iteration, state.epoch_length) == (2, 16, 8)
         return [value.clone() for value in self.model.state_dict().values()]
-
-
-def assert_same(one, other):
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_training_afterwards_equals_training_without():
@@ -264,6 +261,19 @@ def test_a_handler_that_terminates_the_engine_ends_the_sweep(event):
     assert_same(plain.train(), probed.train())
 
 
+def test_a_callback_of_the_user_is_called_at_every_step_and_can_end_the_sweep():
+    world, calls = World(), []
+
+    def on_step(*call):
+        calls.append(call)
+        return len(calls) == 8
+
+    with world.attach() as finder:
+        result = finder.range_test(loader(), on_step=on_step, **SWEEP)
+    assert result.stop_reason is StopReason.CALLBACK
+    assert calls == list(zip(result.lr, result.loss, range(8), strict=True))
+
+
 def test_terminate_on_nan_ends_the_sweep_as_a_loss_that_is_not_finite():
     plain, probed = World(), World()
     probed.trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())
@@ -333,19 +343,3 @@ def test_a_dict_that_holds_the_loss_is_taken_with_its_other_numbers():
         result = finder.range_test(loader(), **SWEEP)
     assert set(result.metrics) == {"accuracy"}
     assert set(result.metrics["accuracy"]) == {0.5}
-
-
-def test_the_batch_size_of_graphs_is_their_number():
-    geometric = pytest.importorskip("torch_geometric")
-    graphs = [
-        geometric.data.Data(x=torch.randn(3 + n % 2, 4), y=torch.ones(1, 1)) for n in range(10)
-    ]
-    model = nn.Linear(4, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    finder = LRFinder(
-        model,
-        optimizer,
-        training_step=lambda model, batch: model(batch.x).square().mean(),
-    )
-    data = geometric.loader.DataLoader(graphs, batch_size=5)
-    assert finder.range_test(data, **SWEEP).batch_size == 5

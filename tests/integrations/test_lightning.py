@@ -18,6 +18,7 @@ from torchmetrics import MeanSquaredError
 
 from lrfinder import InvalidInputError, LRFinder, LRFinderWarning, NoResultError
 from lrfinder.integrations.lightning import RangeTest, range_test
+from tests.integrations.helpers import assert_same
 
 SWEEP = {"num_iter": 30, "progress": False}
 SMOOTH = {"num_iter": 100, "progress": False, "cached_batches": 1}  # a curve that names a rate
@@ -125,11 +126,6 @@ def trained(module, trainer, before=lambda: None):
     before()
     trainer.fit(module, loader())
     return [value.clone() for value in module.state_dict().values()]
-
-
-def assert_same(one, other):
-    assert len(one) == len(other)
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("make", [Regression, TwoNets])
@@ -441,6 +437,13 @@ def test_the_limits_of_the_trainer_hold(tmp_path, limits, kept):
     assert len(rows) == kept
 
 
+@pytest.mark.filterwarnings("ignore:.*limit_train_batches")
+@pytest.mark.parametrize("ends", [{"limit_train_batches": 0}, {"max_epochs": 0}])
+def test_a_training_that_ends_before_its_first_batch_is_refused(tmp_path, ends):
+    with pytest.raises(InvalidInputError, match="ended before the first batch"):
+        range_test(make_trainer(tmp_path, **ends), Regression(), loader(), **SWEEP)
+
+
 def test_the_last_batches_of_an_epoch_step_as_in_training(tmp_path):
     """Of 8 batches, each third one steps and the last one too: 3 + 3 + 2."""
     sizes = []
@@ -456,19 +459,27 @@ def test_the_last_batches_of_an_epoch_step_as_in_training(tmp_path):
     assert result.batch_size == 24
 
 
-def test_a_step_that_returns_none_skips_its_batch(tmp_path):
-    class Skipping(Regression):
-        def training_step(self, batch, batch_idx):
-            if batch_idx % 3 == 1:
-                return None
-            return super().training_step(batch, batch_idx)
+class ReturnsNone(Regression):
+    def training_step(self, batch, batch_idx):
+        return None if batch_idx % 3 == 1 else super().training_step(batch, batch_idx)
 
-    module = Skipping()
+
+class EndsTheEpoch(Regression):
+    def on_train_batch_start(self, batch, batch_idx):
+        return -1 if batch_idx >= 3 else None
+
+
+@pytest.mark.parametrize(
+    ("make", "kept"), [(ReturnsNone, (0, 2, 3, 5, 6)), (EndsTheEpoch, (0, 1, 2))]
+)
+def test_batches_that_the_module_skips_are_no_part_of_the_curve(tmp_path, make, kept):
+    module = make()
     module.net[3].p = 0.0
     ours = range_test(make_trainer(tmp_path), module, DataLoader(data(), batch_size=8), **SWEEP)
-    kept = [batch for index, batch in enumerate(DataLoader(data(), 8)) if index % 3 != 1]
+    batches = list(DataLoader(data(), 8))
     optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
-    plain = LRFinder(module.net, optimizer, nn.MSELoss()).range_test(kept, **SWEEP)
+    finder = LRFinder(module.net, optimizer, nn.MSELoss())
+    plain = finder.range_test([batches[index] for index in kept], **SWEEP)
     assert (ours.lr, ours.loss) == (plain.lr, pytest.approx(plain.loss, rel=1e-6))
 
 
@@ -577,9 +588,6 @@ def test_a_hook_that_sets_the_rate_does_not_change_that_of_the_sweep(tmp_path):
                 group["lr"] = 0.001
             optimizer.step(closure=optimizer_closure)
 
-        def on_train_start(self):
-            pass
-
         def configure_optimizers(self):
             optimizer = torch.optim.SGD(self.parameters(), lr=self.lr)
             optimizer.register_step_post_hook(
@@ -592,7 +600,7 @@ def test_a_hook_that_sets_the_rate_does_not_change_that_of_the_sweep(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["function", "callback"])
-def test_the_package_of_the_other_name(tmp_path, form):
+def test_lightning_under_its_other_name_is_swept_as_well(tmp_path, form):
     other = pytest.importorskip("pytorch_lightning")
 
     class Module(other.LightningModule):

@@ -8,9 +8,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder import LRFinder, LRFinderWarning, NoResultError, NoSuggestionError
+from tests.integrations.helpers import assert_same
 
 OPTIONS = {"budget": 150, "total_steps": 400, "progress": False}
-FLAT = {"start_lr": 1e-12, "end_lr": 1e-11, "budget": 120, "progress": False}  # nothing is learnt
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval"),
@@ -49,10 +49,6 @@ def validated_by_the_core():
     return by_the_core(network(), val_loader=val_loader())
 
 
-def assert_same(one, other):
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
 def assert_same_rate(ours, plain):
     assert [trial.lr for trial in ours.trials] == pytest.approx([t.lr for t in plain.trials])
     assert ours.lr == pytest.approx(plain.lr, rel=1e-4)
@@ -62,7 +58,7 @@ def assert_same_rate(ours, plain):
         assert trial.val_losses == pytest.approx(other.val_losses, rel=1e-4)
 
 
-def test_ignite():
+def test_with_ignite_the_rate_is_that_of_the_core_and_training_is_as_without():
     pytest.importorskip("ignite")
     from ignite.engine import create_supervised_trainer
 
@@ -101,7 +97,7 @@ def skorch_net():
     )
 
 
-def test_skorch():
+def test_with_skorch_the_rate_is_that_of_the_core_and_training_is_as_without():
     plain, probed, compared, untrained = (skorch_net() for _ in range(4))
     from lrfinder.integrations.skorch import recommend
 
@@ -116,8 +112,8 @@ def test_skorch():
         recommend(compared, inputs, targets, val_loader=val_loader(), **OPTIONS),
         validated_by_the_core(),
     )
-    recommend(untrained, inputs, targets, set_lr=True, **OPTIONS)
-    assert untrained.lr != 0.01
+    found = recommend(untrained, inputs, targets, set_lr=True, **OPTIONS)
+    assert untrained.lr == pytest.approx(found.lr)
 
 
 def hugging_face_trainer(folder, **arguments):
@@ -150,7 +146,7 @@ def hugging_face_trainer(folder, **arguments):
     )
 
 
-def test_hugging_face(tmp_path):
+def test_with_hugging_face_the_rate_is_that_of_the_core_and_training_is_as_without(tmp_path):
     plain, probed, other, confirmed = (
         hugging_face_trainer(tmp_path, max_steps=6) for _ in range(4)
     )
@@ -242,7 +238,7 @@ class Lightning:
 
 
 @pytest.mark.parametrize("form", ["function", "callback"])
-def test_lightning(form):
+def test_with_lightning_the_rate_is_that_of_the_core_and_training_is_as_without(form):
     plain, probed, confirmed, validated = (Lightning() for _ in range(4))
     from lrfinder.integrations.lightning import Recommend, recommend
 
@@ -294,7 +290,7 @@ def test_lightning_without_an_end_is_taken_for_four_times_a_trial():
     assert found.total_steps is None
 
 
-def test_lightning_where_no_rate_trains(monkeypatch):
+def test_lightning_where_no_rate_trains_keeps_its_own_and_goes_on(monkeypatch):
     plain, probed = Lightning(), Lightning()
     from lrfinder.integrations.lightning import Recommend, recommend
 
@@ -302,7 +298,7 @@ def test_lightning_where_no_rate_trains(monkeypatch):
         raise NoSuggestionError("nothing was learnt")
 
     monkeypatch.setattr(LRFinder, "recommend", nothing)
-    callback = Recommend(set_lr=True, **FLAT)
+    callback = Recommend(set_lr=True, **OPTIONS)
     expected = plain.trained(plain.trainer())
     with pytest.warns(LRFinderWarning, match="nothing was learnt"):
         got = probed.trained(probed.trainer(callback))
@@ -311,4 +307,4 @@ def test_lightning_where_no_rate_trains(monkeypatch):
     with pytest.raises(NoResultError):
         _ = callback.result
     with pytest.raises(NoSuggestionError):
-        recommend(plain.trainer(), plain.module, loader(), **FLAT)
+        recommend(plain.trainer(), plain.module, loader(), **OPTIONS)

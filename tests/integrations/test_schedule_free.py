@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder import LRFinder
+from tests.integrations.helpers import assert_same
 
 schedulefree = pytest.importorskip("schedulefree")
 
@@ -47,10 +48,6 @@ def trained_by_hand(net, optimizer, steps=10):
         optimizer.step()
     optimizer.eval()
     return [value.clone() for value in net.state_dict().values()]
-
-
-def assert_same(one, other):
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("steps_before", [0, 5])

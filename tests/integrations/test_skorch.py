@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, StepLR
 
 from lrfinder import LRFinder, LRFinderWarning
 from lrfinder.integrations.skorch import range_test
+from tests.integrations.helpers import assert_same
 
 SWEEP = {"num_iter": 60, "progress": False}
 SMOOTH = {"num_iter": 100, "progress": False, "cached_batches": 1}  # a curve that names a rate
@@ -46,10 +47,6 @@ def net(**options):
 
 def weights(fitted):
     return [value.clone() for value in fitted.module_.state_dict().values()]
-
-
-def assert_same(one, other):
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("fitted_before", [False, True])

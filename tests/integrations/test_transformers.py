@@ -21,6 +21,7 @@ from transformers import (
 
 from lrfinder import InvalidInputError, LRFinder, LRFinderWarning, NoSuggestionError
 from lrfinder.integrations.transformers import range_test
+from tests.integrations.helpers import assert_same
 
 SWEEP = {"num_iter": 40, "progress": False}
 SMOOTH = {"num_iter": 80, "progress": False, "cached_batches": 1}  # a curve that names a rate
@@ -108,15 +109,12 @@ def trained(trainer):
     return [value.clone() for value in trainer.model.state_dict().values()]
 
 
-def assert_same(one, other):
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_training_afterwards_equals_training_without(tmp_path, accumulation):
+    """And the batch size is that of an optimizer step."""
     options = {"gradient_accumulation_steps": accumulation}
     plain, probed = (make_trainer(tmp_path, **options) for _ in range(2))
-    range_test(probed, **SWEEP)
+    assert range_test(probed, **SWEEP).batch_size == 8 * accumulation
     assert_same(trained(plain), trained(probed))
     assert plain.state.log_history[-1]["train_loss"] == probed.state.log_history[-1]["train_loss"]
 
@@ -273,9 +271,3 @@ def test_a_sharded_model_is_refused(tmp_path):
     trainer.is_fsdp_enabled = True
     with pytest.raises(InvalidInputError, match="sharded"):
         range_test(trainer, **SWEEP)
-
-
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_the_batch_size_is_that_of_an_optimizer_step(tmp_path, accumulation):
-    trainer = make_trainer(tmp_path, gradient_accumulation_steps=accumulation)
-    assert range_test(trainer, **SWEEP).batch_size == 8 * accumulation

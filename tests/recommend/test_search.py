@@ -12,36 +12,7 @@ from lrfinder._recommend.recommendation import sweep_steps
 from lrfinder._recommend.search import Search, parabola_minimum
 from lrfinder._recommend.trial import Trial, TrialStop, tail_mean
 from lrfinder._sweep.loop import Record
-from lrfinder._sweep.stopping import StopReason
-
-BATCHES = [0.05 * math.sin(7 * step * step) for step in range(2000)]  # how hard each batch is
-UNTRAINED = [2.0 + hard for hard in BATCHES]
-
-
-class Training:
-    """Gradient descent on a quadratic, with a floor that rises with the rate as noise does.
-
-    The loss at step t is `2 * exp(-t * lr / best / 6) + 0.3 * lr / best` above the batch's own:
-    too low a rate changes nothing, and above `limit` times the best the loss grows.
-    """
-
-    untrained = UNTRAINED
-
-    def __init__(self, best_lr, limit=30.0):
-        self.best_lr, self.limit, self.spent, self.lrs = best_lr, limit, 0, []
-
-    def train(self, lr, steps, stop, validate=False):
-        times, losses = lr / self.best_lr, []
-        self.lrs.append(lr)
-        for step in range(steps):
-            value = 2 * math.exp(-step * times / 6) + 0.3 * min(times, 1.0) + BATCHES[step]
-            if times > self.limit:
-                value = 2.0 * 3.0**step
-            losses.append(value)
-            self.spent += 1
-            if stop.update(value) is not None:
-                break
-        return Record(losses)
+from tests.recommend.helpers import BATCHES, UNTRAINED, Training
 
 
 class Plateau:
@@ -232,14 +203,29 @@ def test_a_training_that_does_not_depend_on_the_rate_is_probed_upwards_only():
     assert [probe.lr for probe in found.probes] == sorted(probe.lr for probe in found.probes)
 
 
-def test_a_higher_rate_that_is_behind_is_given_up_and_a_lower_one_is_not():
-    incumbent = [1.0] * 60
-    behind = [2.0] * 60
-    stop = TrialStop(60, incumbent)
-    verdicts = [stop.update(loss) for loss in behind]
-    assert verdicts.index(StopReason.DIVERGED) < 36
-    stop = TrialStop(60, None)
-    assert not any(stop.update(loss) for loss in behind)
+class Noisy(Training):
+    """The same, but the floor rises with the rate without end."""
+
+    def train(self, lr, steps, stop, validate=False):
+        times, losses = lr / self.best_lr, []
+        for step in range(steps):
+            losses.append(2 * math.exp(-step * times / 6) + 0.3 * times + BATCHES[step])
+            if stop.update(losses[-1]) is not None:
+                break
+        return Record(losses)
+
+
+@pytest.mark.parametrize("start_lr", [1e-3, 1e-2, 1e-1])
+def test_a_higher_rate_that_is_behind_is_given_up_and_a_lower_one_is_not(start_lr):
+    found = search(Noisy(1e-2), start_lr, budget=2000, total_steps=100)
+    higher, lower = [], []
+    for number, trial in enumerate(found.trials[1:], start=1):
+        best = min(found.trials[:number], key=lambda trial: trial.loss)
+        if trial.loss > best.loss:
+            (higher if trial.lr > best.lr else lower).append(len(trial.losses))
+    assert higher
+    assert max(higher) < 100
+    assert set(lower) == {100}
 
 
 def test_the_tail_is_the_last_third():

@@ -1,12 +1,10 @@
 """Trials that are compared by their validation loss."""
 
-import copy
 import itertools
 import math
 
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -22,12 +20,13 @@ from lrfinder._recommend.length import LengthLaw
 from lrfinder._recommend.search import Search
 from lrfinder._recommend.trial import Trial, TrialStop, overfits_after, tail_mean
 from lrfinder._sweep.loop import Record
+from tests.recommend.helpers import handwritten_digits
+from tests.snapshot.helpers import bits
 
 
 def few_digits(wrong=0.0, seed=0, count=150):
     """Handwritten digits, a share of the labels drawn at random: a network learns them by heart."""
-    images, labels = (torch.tensor(values) for values in load_digits(return_X_y=True))
-    images = images.float() / 16
+    images, labels = handwritten_digits()
     generator = torch.Generator().manual_seed(7)
     labels = torch.where(
         torch.rand(len(labels), generator=generator) < wrong,
@@ -44,9 +43,8 @@ def few_digits(wrong=0.0, seed=0, count=150):
     return LRFinder(model, optimizer, nn.CrossEntropyLoss()), train, val
 
 
-def bits(finder):
-    state = (finder.model.state_dict(), finder.optimizer.state_dict(), torch.get_rng_state())
-    return copy.deepcopy(state)
+def bits_of(finder):
+    return bits([finder.model.state_dict(), finder.optimizer.state_dict(), torch.get_rng_state()])
 
 
 def losses_of_a_bare_loop(finder, loader, lr, steps):
@@ -250,10 +248,10 @@ def test_noise_around_a_level_is_hardly_ever_a_rise():
 def test_the_training_of_a_trial_is_the_same_with_and_without_validation():
     """With batch norm and dropout, to the last bit; and nothing is left behind."""
     finder, train, val = few_digits()
-    before = bits(finder)
+    before = bits_of(finder)
     plain = finder.recommend(train, progress=False)
     beside = finder.recommend(train, val, progress=False)
-    assert repr(bits(finder)) == repr(before)
+    assert bits_of(finder) == before
     assert beside.result.loss == plain.result.loss
     assert beside.result.val_loss == plain.result.val_loss  # none: `suggest` reads the training
     assert [probe.losses for probe in beside.probes] == [probe.losses for probe in plain.probes]
@@ -281,7 +279,7 @@ def test_one_batch_is_measured_after_every_second_step(val_batches, sizes):
     assert all(map(torch.equal, first, second))  # the same batches in every trial
 
 
-def test_it_is_saved_drawn_and_named(tmp_path):
+def test_the_validation_loss_is_in_the_file_the_picture_and_the_reason(tmp_path):
     finder, train, val = few_digits()
     found = finder.recommend(train, val, progress=False)
     assert "at a validation loss of" in found.why
@@ -292,11 +290,14 @@ def test_it_is_saved_drawn_and_named(tmp_path):
     assert not any("probes" in str(line.get_label()) for line in trials.get_lines())
 
 
-@pytest.mark.parametrize("wrong", [{"val_batches": 0}, {"val_loader": []}])
-def test_what_cannot_be_validated_is_refused_before_the_model_is_called(wrong):
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"val_batches": 0}, "val_batches must be"), ({"val_loader": []}, "the loader is empty")],
+)
+def test_what_cannot_be_validated_is_refused_before_the_model_is_called(wrong, says):
     finder, train, val = few_digits()
     finder.model.register_forward_hook(lambda *_: pytest.fail("the model was called"))
-    with pytest.raises(InvalidInputError):
+    with pytest.raises(InvalidInputError, match=says):
         finder.recommend(train, **({"val_loader": val} | wrong), progress=False)
 
 
@@ -324,7 +325,7 @@ def test_a_batch_that_cannot_be_cut_is_measured_whole():
 def test_a_validation_that_cannot_be_computed_fails_in_the_first_step():
     finder, train, val = few_digits()
     model, optimizer = finder.model, finder.optimizer
-    before, calls = bits(finder), []
+    before, calls = bits_of(finder), []
 
     def update(model, batch):
         calls.append(model)
@@ -337,7 +338,7 @@ def test_a_validation_that_cannot_be_computed_fails_in_the_first_step():
     with pytest.raises(InvalidInputError, match="need a criterion"):
         LRFinder(model, optimizer, update_step=update).recommend(train, val, progress=False)
     assert len(calls) == 1
-    assert repr(bits(finder)) == repr(before)
+    assert bits_of(finder) == before
 
 
 def test_an_optimizer_that_maximizes_is_given_the_rate_with_the_highest_validation_value():

@@ -4,8 +4,6 @@ import numpy as np
 
 from lrfinder import RangeTestResult, StopReason
 
-RNG = np.random.default_rng(0)
-
 
 def result(loss, lr=None, *, step_mode="exp", stop=StopReason.COMPLETED, repeats=()):
     """A result that holds the given losses."""
@@ -24,9 +22,21 @@ def result(loss, lr=None, *, step_mode="exp", stop=StopReason.COMPLETED, repeats
     )
 
 
-def logistic(points=100, centre=1e-3, width=0.35, top=2.3, bottom=0.3, explode_at=1.0, noise=0.0):
-    """A fall that is logistic in log10(lr), steepest at `centre`, exploding from `explode_at`."""
+def logistic(
+    points=100,
+    centre=1e-3,
+    width=0.35,
+    top=2.3,
+    bottom=0.3,
+    explode_at=1.0,
+    noise=0.0,
+    seed=0,
+):
+    """A fall that is logistic in log10(lr), steepest at `centre`, exploding from `explode_at`.
+
+    The noise is the same at every call with the same seed.
+    """
     x = np.linspace(-7, 1, points)
     fall = (top - bottom) / (1 + np.exp(-(x - np.log10(centre)) / width))
     rise = np.expm1(np.clip(4 * (x - np.log10(explode_at)), 0, 12))
-    return top - fall + rise + noise * RNG.normal(size=points)
+    return top - fall + rise + noise * np.random.default_rng(seed).normal(size=points)

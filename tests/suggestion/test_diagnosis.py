@@ -28,7 +28,7 @@ CURVES = {
         np.where(np.arange(100) > 80, 0.31, logistic(centre=1e-4, explode_at=100))
     ),
     Diagnosis.FEW_STEPS: result(np.r_[np.full(60, 2.3), np.full(15, 0.3), np.full(5, 40.0)]),
-    Diagnosis.NOISY: result(logistic(300, noise=0.9, explode_at=3)),
+    Diagnosis.NOISY: result(logistic(300, noise=0.9, explode_at=3, seed=1)),
     Diagnosis.NON_FINITE: result(np.r_[logistic()[:85], np.nan], stop=StopReason.NON_FINITE),
     Diagnosis.OUT_OF_DATA: result(logistic()[:70], stop=StopReason.OUT_OF_DATA),
 }
@@ -52,7 +52,8 @@ def test_the_advice_against_noise_follows_the_square_root_law():
     noisy = CURVES[Diagnosis.NOISY]
     advice = next(f.advice for f in noisy.diagnose() if f.diagnosis is Diagnosis.NOISY)
     times = int(advice.split()[1])
-    quieter = [result(logistic(300, noise=0.9 / np.sqrt(times), explode_at=3)) for _ in range(10)]
+    noise = 0.9 / np.sqrt(times)
+    quieter = [result(logistic(300, noise=noise, explode_at=3, seed=k)) for k in range(10)]
     assert sum(Diagnosis.NOISY in found(curve) for curve in quieter) <= 6
 
 

@@ -42,7 +42,8 @@ def test_a_suggestion_does_not_change_under_a_times_loss_plus_b(method, scale, s
 
 
 def test_noise_moves_the_answer_by_less_than_a_third_of_a_decade():
-    answers = [np.log10(result(logistic(100, 1e-3, noise=0.05)).suggest().lr) for _ in range(50)]
+    curves = [logistic(100, 1e-3, noise=0.05, seed=seed) for seed in range(50)]
+    answers = [np.log10(result(curve).suggest().lr) for curve in curves]
     assert np.std(answers) < 0.15
     assert abs(np.mean(answers) + 3) < 0.1
 
@@ -115,7 +116,7 @@ def test_pure_noise_is_refused_nine_times_in_ten(points):
             result(2.3 + 0.1 * rng.normal(size=points)).suggest()
         except NoSuggestionError:
             refused += 1
-    assert refused >= 0.85 * 200  # 0.9 less three standard errors of 200 draws
+    assert refused > 0.9 * 200
 
 
 def test_the_midpoint_of_a_logistic_fall_is_its_centre_and_the_minimum_rule_a_quarter():
@@ -134,10 +135,3 @@ def test_the_peak_of_a_cycle_is_half_the_rate_with_the_lowest_loss_and_not_below
     fell_at_once = result(np.where(np.arange(100) < 60, 2.3, 0.3) + 1e-3 * np.arange(100))
     suggestion = fell_at_once.suggest(method)
     assert suggestion.min_lr <= suggestion.lr <= suggestion.max_lr
-
-
-def test_a_quantity_to_be_maximised_is_read_upside_down_and_the_reason_says_so():
-    recorded = result(logistic())
-    upside_down = result(-logistic()).suggest(on="loss", maximize=True)
-    assert upside_down.lr == recorded.suggest().lr
-    assert upside_down.why.endswith("(of minus the loss)")

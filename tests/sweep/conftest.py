@@ -1,4 +1,4 @@
-"""Real digits, a network for them, and one seed for every test."""
+"""Real digits, and a network and an optimizer for them."""
 
 import pytest
 import torch

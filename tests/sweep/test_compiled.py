@@ -1,7 +1,5 @@
 """Compiled model and compiled step: nothing is compiled again after the first step of a sweep."""
 
-import itertools
-
 import pytest
 import torch
 from torch import nn
@@ -96,15 +94,3 @@ def test_validation_compiles_at_its_first_time_and_not_again(model, batches):
     )
     first, *later = compilations.after_step
     assert set(later) == {first}
-
-
-def test_a_float_rate_is_what_would_compile_again(model, batches):
-    """The reason for a Tensor rate: dynamo takes a float for a constant."""
-    counter = CompileCounter()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    step = torch.compile(optimizer.step, backend=counter)
-    for lr, (pixels, labels) in zip((0.1, 0.2, 0.3), itertools.cycle(batches), strict=False):
-        optimizer.param_groups[0]["lr"] = lr
-        nn.functional.cross_entropy(model(pixels), labels).backward()
-        step()
-    assert counter.frame_count > 1

@@ -12,16 +12,10 @@ from torch import nn
 
 from lrfinder import LRFinder, StopReason
 from lrfinder._sweep.grid import learning_rate_grid
+from tests import conftest
 
-
-@pytest.fixture
-def model():
-    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
-
-
-@pytest.fixture
-def batches():
-    return [(torch.randn(16, 4), torch.randn(16, 1)) for _ in range(4)]
+# The small regression task of all tests, and not the digits of this folder.
+model, batches = conftest.model, conftest.batches
 
 
 def quadratic(curvature):

@@ -51,8 +51,9 @@ GoogLeNetOutputs = namedtuple("GoogLeNetOutputs", ["logits", "aux"])
 )
 def test_a_criterion_of_torch_is_not_given_anything_but_a_tensor(batches, wrap, match, criterion):
     finder = finder_of(Returning(wrap), criterion)
-    with pytest.raises(InvalidInputError, match=f"(?s){match}.*pass training_step=f|{match}"):
+    with pytest.raises(InvalidInputError, match=match) as refusal:
         finder.range_test(batches, **SETTINGS)
+    assert "pass training_step=f" in str(refusal.value)
 
 
 def test_a_criterion_of_ones_own_may_take_a_tuple(batches):

@@ -3,6 +3,7 @@
 import copy
 import gc
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -249,6 +250,16 @@ CHAINABLE = [
     lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.9),
     lr_scheduler.ReduceLROnPlateau,
 ]
+
+
+def test_a_suggestion_warns_when_it_is_applied_for_another_batch_size(optimizer):
+    suggestion = replace(SUGGESTION, batch_size=64)
+    with pytest.warns(LRFinderWarning, match="expected 64 samples .* got 128") as warned:
+        suggestion.apply(optimizer, batch_size=128)
+    assert warned[0].filename == __file__
+    suggestion.apply(optimizer, batch_size=64)
+    suggestion.apply(optimizer)
+    assert optimizer.param_groups[0]["lr"] == 0.3
 
 
 @pytest.mark.parametrize("make_scheduler", [lambda_lr, CHAINABLE[0], OVERRIDING[3]])

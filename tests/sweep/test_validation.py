@@ -135,12 +135,12 @@ def test_the_rule_runs_on_the_curve_that_the_user_chose(finder, train_loader, va
     )
     assert result.curve().loss.tolist() == list(result.val_loss)
     assert result.curve("loss").loss.tolist() == list(result.loss)
-    rates = {finder.suggest(on=name).lr for name in ("loss", "val_loss")}
-    assert finder.suggest().lr in rates
-    assert all(1e-4 < lr < 10 for lr in rates)
+    of_training, of_validation = (finder.suggest(on=name).lr for name in ("loss", "val_loss"))
+    assert finder.suggest().lr == of_validation != of_training
+    assert all(1e-4 < lr < 10 for lr in (of_training, of_validation))
 
 
-def test_every_so_many_steps(finder, train_loader, val_loader):
+def test_val_every_is_how_often_the_validation_runs(finder, train_loader, val_loader):
     result = finder.range_test(train_loader, val_loader, val_every=7, **SETTINGS)
     assert result.val_steps == (0, 7, 14, 21, 28, 35)
     assert len(result.val_loss) == 6
@@ -162,6 +162,7 @@ def test_validation_uses_autocast_as_training_does(model, optimizer, train_loade
 
 def test_a_validation_generator_is_taken_too(finder, train_loader, digits):
     result = finder.range_test(train_loader, (digits[:50] for _ in range(3)), **SETTINGS)
+    assert len(result.val_loss) == 40
     assert np.isfinite(result.val_loss).all()
 
 
