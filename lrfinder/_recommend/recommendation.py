@@ -89,7 +89,10 @@ class Recommendation(Suggestion):
 
     @property
     def steps(self) -> int:
-        """Optimizer steps that sweep, probes and trials took together."""
+        """Optimizer steps that sweep, probes and trials recorded together.
+
+        On an accelerator a few more are taken: a loss arrives some steps late.
+        """
         sweep = 0 if self.result is None else len(self.result)
         return sweep + sum(len(trial.losses) for trial in (*self.probes, *self.trials))
 

@@ -24,7 +24,8 @@ def reset_sharded_state(model: nn.Module) -> None:
     The gradients of that iteration are lost.
     """
     for root in _roots(model):
-        with suppress(RuntimeError):  # of a collective that was under way
+        # Of a collective that was under way; and of a model that has never done a forward pass.
+        with suppress(RuntimeError, AttributeError):
             if hasattr(root, "reset_iter_state"):
                 root.reset_iter_state()
     reshard(model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
 import math
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import metadata
 
+from tests.benchmarks.suggestions.packages import is_installed
 from tests.benchmarks.suggestions.task import Problem
 from tests.benchmarks.workloads import END_LR, START_LR, Workload
 
@@ -33,11 +33,7 @@ PACKAGES = {
 
 def installed() -> list[str]:
     """Return the names of the finders that can be imported here."""
-    return [
-        name
-        for name, (_, module) in PACKAGES.items()
-        if importlib.util.find_spec(module.partition(".")[0])
-    ]
+    return [name for name, (_, module) in PACKAGES.items() if is_installed(module.split(".")[0])]
 
 
 def versions() -> dict[str, str]:
@@ -47,7 +43,11 @@ def versions() -> dict[str, str]:
 
 
 def range_test(name: str, workload: Workload) -> Callable[[], None]:
-    """Return a function that runs one range test of a finder, or the whole of `recommend`."""
+    """Return a function that runs one range test of a finder, or the whole of `recommend`.
+
+    What a library trains with in any case is there before: only the range test is in the function,
+    without a suggestion from it.
+    """
     prepare = {
         "lrfinder": _lrfinder,
         "lrfinder, recommend": _recommend,
@@ -159,19 +159,20 @@ def _ignite(workload: Workload) -> Callable[[], None]:
 def _fastai(workload: Workload) -> Callable[[], None]:
     from tests.benchmarks.suggestions.baselines.fastai import learner_of
 
-    problem = _problem(workload)
+    # Removed with the object, which the function holds.
+    folder = tempfile.TemporaryDirectory()
+    learner = learner_of(_problem(workload), folder.name)
 
-    def run() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            learner = learner_of(problem, folder)
-            with learner.no_bar():
-                learner.lr_find(
-                    start_lr=START_LR,
-                    end_lr=END_LR,
-                    num_it=workload.steps,
-                    stop_div=False,
-                    show_plot=False,
-                )
+    def run(_held: object = folder) -> None:
+        with learner.no_bar():
+            learner.lr_find(
+                start_lr=START_LR,
+                end_lr=END_LR,
+                num_it=workload.steps,
+                stop_div=False,
+                show_plot=False,
+                suggest_funcs=None,
+            )
         assert len(learner.recorder.losses) >= workload.steps - 1
 
     return run
@@ -182,19 +183,19 @@ def _lightning(workload: Workload) -> Callable[[], None]:
 
     from tests.benchmarks.suggestions.baselines.lightning import module_of, trainer_in
 
-    problem = _problem(workload)
+    folder = tempfile.TemporaryDirectory()
+    trainer, module = trainer_in(folder.name), module_of(_problem(workload))
 
-    def run() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            found = Tuner(trainer_in(folder)).lr_find(
-                module_of(problem),
-                workload.loader,
-                min_lr=START_LR,
-                max_lr=END_LR,
-                num_training=workload.steps,
-                early_stop_threshold=None,
-                update_attr=False,
-            )
+    def run(_held: object = folder) -> None:
+        found = Tuner(trainer).lr_find(
+            module,
+            workload.loader,
+            min_lr=START_LR,
+            max_lr=END_LR,
+            num_training=workload.steps,
+            early_stop_threshold=None,
+            update_attr=False,
+        )
         assert len(found.results["loss"]) >= workload.steps
 
     return run

@@ -1,6 +1,6 @@
 """Steps per second on 1, 2 and 4 processes: the range test beside the bare training loop.
 
-    python -m tests.benchmarks.scaling data/performance/scaling.md
+    python -m tests.benchmarks.scaling data/performance/scaling.md [--rounds 6] [--launches 6]
 
 Both take turns of 100 steps in the same processes, gloo between them; with them the bare loop with
 one all-reduce of the same size per step, which is what any exchange costs.
@@ -9,6 +9,7 @@ one all-reduce of the same size per step, which is what any exchange costs.
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import os
 import statistics
@@ -16,25 +17,31 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder import LRFinder
+from lrfinder._distributed.coordinator import _HEARTBEAT
 from lrfinder._distributed.packing import Status
-from tests.benchmarks.workloads import lenet5
+from tests.benchmarks.workloads import lenet5, verdict
 
 STEPS = 100
 BATCH = 64
 LIMIT = 1.03
 PROCESSES = (1, 2, 4)
+BARE, EXCHANGE, SWEEP = range(3)  # the kinds of turns
 # Of the vector that is exchanged: the loss, its weight, and a status.
 NUMBERS = 2 + len(Status._fields)
 
@@ -44,18 +51,20 @@ PAGE = """\
 LeNet-5 (44 426 parameters, SGD with momentum, {batch} images of 28x28 per process from a shuffling
 `DataLoader`), one thread per process, gloo over the loopback, {cores} cores. Bare loop, bare loop
 with one all-reduce of {width} bytes per step, and range test took turns of {steps} steps, {rounds}
-of each kind in each of {launches} launches; the snapshot, putting it back and the barriers at the
-beginning and the end are part of the range test. Made by
-`python -m tests.benchmarks.scaling data/performance/scaling.md`, {date}, torch {torch}.
+of each kind in each of {launches} launches, with another of them first in each round; the
+snapshot, putting it back and the barriers at the beginning and the end are part of the range test.
+Made by `python -m tests.benchmarks.scaling data/performance/scaling.md --rounds {rounds}
+--launches {launches}`, {date}, torch {torch}.
 
 | processes | bare loop, steps/s | with an all-reduce | range test | time of the all-reduce | \
 time of the range test | beyond the all-reduce |
 |---|---|---|---|---|---|---|
 {rows}
 
-The first columns are medians. The others are ratios of time to the bare loop of the same round,
-lower quartile / **median** / upper quartile, and at the end the median ratio of the range test to
-the bare loop with an all-reduce. The target of {limit} for the range test is {verdict}.
+The first columns are medians. The others are ratios of time to the bare loop of the same round, and
+at the end that of the range test to the bare loop with an all-reduce: of the medians of the
+launches the lowest / **median** / highest. The target of {limit} for the range test is {verdicts}
+processes; undecided is what the range over the launches leaves open.
 
 Gloo exchanges on threads of its own, which need the same cores here: there is nothing to hide the
 all-reduce behind, and above {cores} processes they take turns on the cores as well. So the
@@ -71,8 +80,8 @@ the backend has hardware of its own (NCCL), it runs beside the next step.
 parameters | 2 (N-1)/N of {width} bytes: {sent} bytes | no, it stays below {most} |
 | waiting for them | for the last bucket | none: 2 log2 N = 20 hops of a small message, behind the \
 next step | only what is hidden |
-| requests to the store per sweep | - | about 25, in four meetings, and 2 per second | their \
-number does not; the answer of a meeting holds N short values |
+| requests to the store per sweep | - | about {requests}, in {meetings} meetings, and \
+{heartbeats:g} per second | their number does not; the answer of a meeting holds N short values |
 | memory of the snapshot | - | its own parameters, gradients, optimizer state | no; under FSDP it \
 is 1/N of them |
 | bytes sent for the snapshot | - | none | no |
@@ -85,8 +94,23 @@ the memory that it holds itself, and puts it back in place: nothing is gathered.
 """
 
 
+@dataclass
+class Launch:
+    """What rank 0 has measured.
+
+    Attributes:
+        turns: seconds of the bare loop, the same with an all-reduce, and the range test, by round.
+        meetings: of all ranks in a range test.
+        requests: of one rank to the store in a range test, without its heartbeats.
+    """
+
+    turns: list[list[float]]
+    meetings: int
+    requests: int
+
+
 def measure(rank: int, processes: int, file: str, rounds: int, answer: Any) -> None:
-    """Take turns in one of several processes; rank 0 sends the seconds of each."""
+    """Take turns in one of several processes; rank 0 sends what it has measured."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model: nn.Module = lenet5(padding=0)
@@ -130,18 +154,51 @@ def measure(rank: int, processes: int, file: str, rounds: int, answer: Any) -> N
         assert len(result) == STEPS
 
     kinds = [bare, with_exchange if processes > 1 else bare, sweep]
-    for warm_up in kinds:
-        warm_up()
-    turns = [[seconds(kind) for kind in kinds] for _ in range(rounds)]
+    with counted_requests() as requests:
+        for warm_up in kinds:
+            warm_up()
+    turns = [in_turn(kinds, number) for number in range(rounds)]
     if rank == 0:
-        answer.send(turns)
+        meetings = sum(key == "ranks here" for key in requests)
+        answer.send(Launch(turns, meetings, sum(key != "heartbeats" for key in requests)))
     if processes > 1:
         dist.barrier()
         dist.destroy_process_group()
 
 
+@contextmanager
+def counted_requests() -> Iterator[list[str]]:
+    """Count what a range test asks of the store: a list with the first part of each key."""
+    asked: list[str] = []
+
+    class Counted:
+        def __init__(self, prefix: str, store: Store) -> None:
+            self._store = PrefixStore(prefix, store)
+
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            def request(key: str | list[str], *values: Any) -> Any:
+                first = key if isinstance(key, str) else key[0]
+                asked.append(first.partition("/")[0])
+                return getattr(self._store, name)(key, *values)
+
+            return request
+
+    with patch("lrfinder._distributed.process_group.PrefixStore", Counted):
+        yield asked
+
+
+def in_turn(kinds: Sequence[Callable[[], None]], first: int) -> list[float]:
+    """Return the seconds of each kind of work, in their order; each round begins with the next."""
+    taken = {}
+    for place in range(len(kinds)):
+        number = (first + place) % len(kinds)
+        taken[number] = seconds(kinds[number])
+    return [taken[number] for number in range(len(kinds))]
+
+
 def seconds(work: Callable[[], None]) -> float:
     """Return how long some work takes, begun by all processes together."""
+    gc.collect()
     if dist.is_initialized():
         dist.barrier()
     begun = time.perf_counter()
@@ -149,8 +206,8 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - begun
 
 
-def turns_on(processes: int, rounds: int) -> list[list[float]]:
-    """Return the seconds of rank 0: bare loop, the same with an all-reduce, range test."""
+def launch(processes: int, rounds: int) -> Launch:
+    """Measure in some new processes."""
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -162,74 +219,88 @@ def turns_on(processes: int, rounds: int) -> list[list[float]]:
         for child in children:
             child.start()
         send.close()  # so that the end of the children is noticed
-        turns: list[list[float]] = receive.recv()
+        measured: Launch = receive.recv()
         for child in children:
             child.join()
-    return turns
+    return measured
 
 
-def row(processes: int, turns: list[list[float]]) -> tuple[str, float]:
-    """Return a row of the table, and the median ratio of the range test to the bare loop."""
+def row(processes: int, launches: Sequence[Launch]) -> str:
+    """Return a row of the table."""
+    turns = [turn for each in launches for turn in each.turns]
     rates = [f"{STEPS / statistics.median(kind):.0f}" for kind in zip(*turns, strict=True)]
-    exchange = [exchange / bare for bare, exchange, _ in turns]
-    sweep = [sweep / bare for bare, _, sweep in turns]
-    beyond = statistics.median(sweep / exchange for _, exchange, sweep in turns)
+    sweep = spread(ratios(launches, SWEEP, BARE))
     if processes == 1:
-        cells = [rates[0], "-", rates[2], "-", spread(sweep), "-"]
+        cells = [rates[BARE], "-", rates[SWEEP], "-", sweep, "-"]
     else:
-        cells = [*rates, spread(exchange), spread(sweep), f"{beyond:.3f}"]
-    return f"| {processes} | {' | '.join(cells)} |", statistics.median(sweep)
+        exchange, beyond = (
+            ratios(launches, *pair) for pair in ((EXCHANGE, BARE), (SWEEP, EXCHANGE))
+        )
+        cells = [*rates, spread(exchange), sweep, spread(beyond)]
+    return f"| {processes} | {' | '.join(cells)} |"
 
 
-def spread(ratios: list[float]) -> str:
-    """Return the quartiles of some ratios in words."""
-    low, median, high = statistics.quantiles(ratios, n=4)
-    return f"{low:.3f} / **{median:.3f}** / {high:.3f}"
+def ratios(launches: Sequence[Launch], kind: int, other: int) -> list[float]:
+    """Return the median ratio of the times of two kinds of turns in each launch."""
+    return [statistics.median(turn[kind] / turn[other] for turn in each.turns) for each in launches]
 
 
-def verdict(ratios: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """Return the lowest, the median and the highest of some ratios in words."""
+    return f"{min(values):.3f} / **{statistics.median(values):.3f}** / {max(values):.3f}"
+
+
+def verdicts(measured: dict[int, list[float]]) -> str:
     """Say at how many processes the target is met."""
-    missed = [n for n, ratio in zip(PROCESSES, ratios, strict=True) if ratio > LIMIT]
-    return f"missed at {' and '.join(map(str, missed))} processes" if missed else "met"
+    answers: dict[str, list[str]] = {}
+    for processes, found in measured.items():
+        answers.setdefault(verdict(found, LIMIT), []).append(str(processes))
+    return ", ".join(f"{answer} at {' and '.join(at)}" for answer, at in answers.items())
 
 
 def main() -> int:
-    """Measure and write the page; return 1 if a ratio is above the limit."""
+    """Measure and write the page; return 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("page", type=Path)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--launches", type=int, default=6)
     arguments = parser.parse_args()
     # Where the heap of a process happens to lie makes either loop slower by up to a third.
-    turns = {
-        n: [turn for _ in range(arguments.launches) for turn in turns_on(n, arguments.rounds)]
-        for n in PROCESSES
+    launches = {
+        n: [launch(n, arguments.rounds) for _ in range(arguments.launches)] for n in PROCESSES
     }
-    rows, ratios = zip(*(row(*measured) for measured in turns.items()), strict=True)
+    text = page(launches)
     arguments.page.parent.mkdir(parents=True, exist_ok=True)
-    arguments.page.write_text(
-        PAGE.format(
-            batch=BATCH,
-            cores=os.cpu_count(),
-            date=date.today().isoformat(),
-            limit=LIMIT,
-            verdict=verdict(ratios),
-            rounds=arguments.rounds,
-            launches=arguments.launches,
-            steps=STEPS,
-            torch=torch.__version__.partition("+")[0],
-            rows="\n".join(rows),
-            numbers=NUMBERS,
-            width=8 * NUMBERS,
-            sent=f"{2 * 999 / 1000 * 8 * NUMBERS:.1f}",
-            most=16 * NUMBERS,
-            words=len(Status._fields),
-            names=", ".join(name.replace("_", " ") for name in Status._fields),
-        ),
-        encoding="utf-8",
+    arguments.page.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+    found = [verdict(ratios(each, SWEEP, BARE), LIMIT) for each in launches.values()]
+    return int("missed" in found)
+
+
+def page(launches: dict[int, list[Launch]]) -> str:
+    """Return what was measured on some numbers of processes as a page."""
+    several = launches[max(launches)]
+    return PAGE.format(
+        batch=BATCH,
+        cores=os.cpu_count(),
+        date=date.today().isoformat(),
+        limit=LIMIT,
+        verdicts=verdicts({n: ratios(each, SWEEP, BARE) for n, each in launches.items()}),
+        rounds=len(several[0].turns),
+        launches=len(several),
+        steps=STEPS,
+        torch=torch.__version__.partition("+")[0],
+        rows="\n".join(row(n, each) for n, each in launches.items()),
+        numbers=NUMBERS,
+        width=8 * NUMBERS,
+        sent=f"{2 * 999 / 1000 * 8 * NUMBERS:.1f}",
+        most=16 * NUMBERS,
+        words=len(Status._fields),
+        names=", ".join(name.replace("_", " ") for name in Status._fields),
+        requests=round(statistics.median(each.requests for each in several)),
+        meetings=several[0].meetings,
+        heartbeats=1 / _HEARTBEAT,
     )
-    sys.stdout.write("\n".join(rows) + "\n")
-    return int(max(ratios) > LIMIT)
 
 
 if __name__ == "__main__":

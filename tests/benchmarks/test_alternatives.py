@@ -2,8 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
+from importlib import metadata
 
 import pytest
+import torch
+from torch import nn
 
 from tests.benchmarks.helpers import LINE
 from tests.benchmarks.suggestions import alternatives
@@ -53,15 +57,56 @@ def test_trainings_are_stored_once_and_made_again_when_named(line, tmp_path, mon
     monkeypatch.setattr(alternatives, "ALTERNATIVES", two)
     measure_alternatives([line], tmp_path, workers=1, seeds=2)
     stored = read_alternatives(tmp_path, line)
-    assert {name: {k: len(v) for k, v in found.items()} for name, found in stored.items()} == {
-        "a": {"1x": 2, "4x": 2}
-    }
+    assert list(stored) == ["a"]
+    assert [len(stored["a"][length]) for length in ("1x", "4x")] == [2, 2]
+    assert stored["a"]["versions"] == [f"torch {metadata.version('torch')}"]
     assert len(made) == 4
     measure_alternatives([line], tmp_path, workers=1, seeds=2)
     assert len(made) == 4
     measure_alternatives([line], tmp_path, workers=1, seeds=2, again=["a"])
     assert len(made) == 8
     assert read_alternatives(tmp_path, line) == stored
+    monkeypatch.setattr(alternatives, "in_parallel", lambda *_, **__: [])
+    measure_alternatives([line], tmp_path, workers=1, seeds=2, again=["a"])  # is stopped at once
+    assert read_alternatives(tmp_path, line) == {}
+
+
+def test_versions_are_not_told_of_trainings_that_are_partly_older(line, tmp_path, monkeypatch):
+    monkeypatch.setattr(alternatives, "ALTERNATIVES", {"a": SAME})
+    path = tmp_path / "alternatives" / f"{line}.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"a": {"1x": [[1.0] * 10]}}))
+    measure_alternatives([line], tmp_path, workers=1, seeds=2)
+    stored = read_alternatives(tmp_path, line)["a"]
+    assert {name: len(courses) for name, courses in stored.items()} == {"1x": 2, "4x": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "apart"),
+    [("AdamW", True), ("Muon", True), ("Adafactor", True), ("Adam", False), ("NAdam", False)],
+)
+def test_d_adaptation_decays_the_weights_as_the_optimizer_in_whose_place_it_is(name, apart):
+    pytest.importorskip("dadaptation")
+    if not hasattr(torch.optim, name):
+        pytest.skip(f"this PyTorch has no torch.optim.{name}")
+    optimizer = getattr(torch.optim, name)([nn.Parameter(torch.ones(2, 2))], weight_decay=0.1)
+    replaced = ALTERNATIVES["D-Adaptation"].make(optimizer)
+    assert replaced.param_groups[0]["decouple"] is apart
+    assert replaced.param_groups[0]["weight_decay"] == 0.1
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d, nn.BatchNorm2d])
+def test_the_statistics_of_batch_norm_are_those_of_the_averaged_weights(norm):
+    pytest.importorskip("schedulefree")
+    shape = (1,) if norm is nn.BatchNorm1d else (1, 1, 1)
+    model = nn.Sequential(nn.Linear(1, 1), nn.Unflatten(1, shape), norm(1), nn.Flatten())
+    passes = []
+    model.register_forward_pre_hook(lambda module, _: passes.append(module[2].training))
+    optimizer = torch.optim.SGD(model.parameters())
+    problem = replace(LINE.problem(0), model=model, optimizer=optimizer)
+    train_course(problem, ALTERNATIVES["Schedule-Free AdamW"], 10)
+    # Ten steps, and before each of ten validations a pass over the eight batches.
+    assert passes.count(True) == 10 + 10 * 8
 
 
 def test_a_training_that_diverges_is_stored_as_null(line, tmp_path, monkeypatch):

@@ -44,6 +44,24 @@ def test_a_stage_does_that_part_alone(tmp_path):
         run(["report"], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["truth", "--tasks", "line", "--part", "held-out"], "not allowed with"),
+        (["report", "--tasks", "line"], "give an --output"),
+        (["--part", "development"], "give an --output"),
+        (["suggest", "--again", "recomend"], "suggest asks nothing named recomend"),
+        (["suggest", "--again", "Prodigy"], "suggest asks nothing named Prodigy"),
+        (["alternatives", "--again", "sweep"], "alternatives asks nothing named sweep"),
+        (["suggest", "--finders", "recomend"], "invalid choice"),
+    ],
+)
+def test_arguments_that_would_do_something_else_than_meant_are_refused(arguments, error, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert error in capsys.readouterr().err
+
+
 def test_a_name_that_is_no_task_is_an_error_of_usage(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["truth", "--tasks", "nothing", "--output", str(tmp_path)])

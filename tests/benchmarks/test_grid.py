@@ -1,6 +1,7 @@
 """The truth's grid: what is stored is kept, what is missing is run."""
 
 import json
+from importlib import metadata
 
 import pytest
 
@@ -71,6 +72,17 @@ def test_what_is_stored_is_what_training_gives(line, tmp_path):
     losses = course(LINE, 10**-0.5, "onecycle", 16, seed=0)
     assert record["final"]["onecycle 4x"]["-0.50"] == [losses[-1]]
     assert record["course"]["onecycle 4x"]["-0.50"] == [pytest.approx(losses, rel=1e-5)]
+
+
+def test_a_record_tells_its_versions_unless_a_part_of_it_is_older(line, tmp_path):
+    compute([line], tmp_path, workers=1, seeds=1, lengths=[1])
+    path = tmp_path / "truth" / "line.json"
+    record = json.loads(path.read_text())
+    assert record.pop("versions") == [f"torch {metadata.version('torch')}"]
+    assert "held_out" not in record
+    path.write_text(json.dumps(record))
+    compute([line], tmp_path, workers=1, seeds=2, lengths=[1])
+    assert "versions" not in json.loads(path.read_text())
 
 
 def test_final_losses_without_a_course_are_kept_unless_courses_are_asked_for(line, tmp_path):

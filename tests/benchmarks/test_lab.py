@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from lrfinder import LRFinder
+from lrfinder import InvalidInputError, LRFinder
 from tests.benchmarks.helpers import LINE
 from tests.benchmarks.suggestions import lab
 from tests.benchmarks.suggestions.grid import compute
 from tests.benchmarks.suggestions.lab import Job, Recording, grid, is_complete, record
-from tests.benchmarks.suggestions.simulator import Simulation, play
+from tests.benchmarks.suggestions.simulator import Played, Simulation, play
 from tests.benchmarks.suggestions.task import Problem, Task, endless, set_lr
 
 
@@ -96,6 +96,16 @@ def test_a_stopped_recording_goes_on_where_it_was(recorded, tmp_path):
     assert np.array_equal(again.evaluations, recorded.evaluations)
 
 
+def test_a_missing_range_test_alone_is_made_and_stored(recorded, tmp_path):
+    path = tmp_path / "line-seed0.npz"
+    part = Recording.read(path)
+    del part.sweeps[100]
+    part.write(path)
+    record(["line"], tmp_path, workers=1, seeds=1)
+    assert is_complete(Job("line", 0, tmp_path))
+    assert np.array_equal(Recording.read(path).sweeps[100], recorded.sweeps[100])
+
+
 @pytest.fixture
 def simulation():
     """Losses are the power of ten of the rate plus a tenth of the step; 1e-1 diverges at step 5."""
@@ -142,6 +152,16 @@ def test_a_search_is_judged_by_the_truth_of_every_length(recorded, tmp_path):
     assert math.isfinite(rate)
     assert math.isfinite(other)
     assert "onecycle 4x, checkpoint" in played.table()
+
+
+def test_the_spread_is_over_tasks_with_two_answers():
+    answers = {("a", 1): [(0.1, 1.0), (0.3, 1.0), None], ("b", 1): [(0.1, 1.0), None]}
+    assert "spread 3.00, steps 7" in Played({}, answers, [7, 7]).table()
+
+
+def test_nothing_to_play_against_is_an_error(line, tmp_path):
+    with pytest.raises(InvalidInputError, match="no complete recording"):
+        play(lambda _: None, tmp_path, tmp_path, [line])
 
 
 def test_a_refusal_counts_as_no_training(recorded, tmp_path):

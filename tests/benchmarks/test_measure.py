@@ -2,6 +2,7 @@
 
 import json
 import math
+from importlib import metadata
 
 import pytest
 import torch
@@ -59,6 +60,26 @@ def test_what_is_stored_is_not_asked_again_unless_it_is_named(asked, tmp_path):
     assert asked == []
     measure(["line"], tmp_path, workers=1, again=["planner"])
     assert sorted(set(asked)) == [("planner", 4), ("planner", 16)]
+
+
+def test_the_finders_that_are_named_are_asked_alone(asked, tmp_path):
+    measure(["line"], tmp_path, workers=1, finders=["pair"])
+    assert set(asked) == {("two", 4)}
+    measure(["line"], tmp_path, workers=1, finders=["sweep"])
+    stored = Stored.read(tmp_path, "line")
+    assert len(asked) == SEEDS
+    assert set(stored.answers) == {"low", "pair"}
+    assert set(stored.sweeps) == set(map(str, SWEEPS))
+
+
+def test_records_tell_the_versions_that_they_were_made_with(asked, tmp_path):
+    measure(["line"], tmp_path, workers=1, finders=["pair", "sweep"])
+    stored = Stored.read(tmp_path, "line")
+    used = f"lrfinder {metadata.version('lrfinder')}, torch {metadata.version('torch')}"
+    assert stored.versions == {used}
+    for seed in stored.answers["pair"]["1x"].values():
+        del seed["versions"]  # as in a record that is older
+    assert [answer.versions for answer in stored.told("pair", 1)] == [""] * SEEDS
 
 
 def test_what_is_to_be_asked_again_is_forgotten_even_if_it_is_stopped(asked, tmp_path, monkeypatch):
@@ -120,20 +141,31 @@ def test_an_error_is_a_refusal_of_all_names_with_its_steps_and_its_message():
     assert answers == dict.fromkeys("ab", Answer(None, None, 2, "IndexError: out of points"))
 
 
-def test_a_rate_that_is_not_a_number_is_a_refusal_of_that_name_alone():
-    finder = Finder(("a", "b"), lambda *_: {"a": math.nan, "b": 0.5})
+@pytest.mark.parametrize("rate", [math.nan, math.inf, 0.0, -0.1, (0.1, 0.0)])
+def test_a_rate_that_is_not_a_positive_number_is_a_refusal_of_that_name_alone(rate):
+    finder = Finder(("a", "b"), lambda *_: {"a": rate, "b": 0.5})
     answers = finder.answers(LINE.problem(0), 4)
     assert answers["a"].lr is None
     assert answers["b"] == Answer(0.5, 0.5, 0)
 
 
-def test_the_recommended_way_is_measured_with_both_of_its_rates():
-    for finder in FINDERS[:2]:
-        problem = LINE.problem(0)
-        (answer,) = finder.answers(problem, 50).values()
-        other = LINE.problem(0)
-        found = LRFinder(other.model, other.optimizer, other.criterion).recommend(
-            other.train_loader, total_steps=50 if finder.reads_plan else None, progress=False
-        )
-        assert (answer.lr, answer.max_lr) == (found.lr, found.max_lr)
-        assert answer.steps == found.steps
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("recommend", {}),
+        ("recommend, steps given", {"total_steps": 50}),
+        ("recommend, steps and validation given", {"total_steps": 50, "val_loader": True}),
+        ("recommend, 1000 steps", {"total_steps": 50, "budget": 1000}),
+        ("recommend, 3000 steps", {"total_steps": 50, "budget": 3000}),
+    ],
+)
+def test_the_recommended_way_is_measured_with_both_of_its_rates(name, options):
+    (finder,) = (finder for finder in FINDERS if finder.names == (name,))
+    (answer,) = finder.answers(LINE.problem(0), 50).values()
+    problem = LINE.problem(0)
+    if "val_loader" in options:
+        options = options | {"val_loader": problem.val_loader}
+    ours = LRFinder(problem.model, problem.optimizer, problem.criterion)
+    found = ours.recommend(problem.train_loader, progress=False, **options)
+    assert (answer.lr, answer.max_lr) == (found.lr, found.max_lr)
+    assert answer.steps == found.steps

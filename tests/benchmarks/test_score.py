@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lrfinder import InvalidInputError, NoSuggestionError, RangeTestResult, StopReason
+from tests.benchmarks.helpers import LINE
 from tests.benchmarks.suggestions import report as _report
 from tests.benchmarks.suggestions.finders import Answer
 from tests.benchmarks.suggestions.report import report
@@ -36,7 +37,8 @@ def sweep(seed):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(_report, "TASKS", dict.fromkeys(FINAL, LINE))
     (tmp_path / "truth").mkdir()
     for task, final in FINAL.items():
         record = {"task": task, "low": -2, "high": 0, "initial": [3.0]}
@@ -123,7 +125,7 @@ def test_an_optimizer_without_a_rate_is_compared_with_the_best_rate(folder):
         text = json.dumps({"Prodigy": courses})
         (folder / "alternatives" / f"{task}.json").write_text(text)
     bench = Bench(folder, ["a", "b"])
-    score = bench.alternative_score("Prodigy", "constant", 1)
+    score = bench.score("Prodigy", "constant", 1)
     # The best rate reaches 1.0; a run that diverged counts as no training, 3.0.
     assert score.by_task == pytest.approx({"a": (-0.5 + 0.5) / 2, "b": (2.0 + 1.0) / 2})
     assert bench.alternatives == ["Prodigy"]
@@ -133,11 +135,19 @@ def test_a_candidate_that_was_not_asked_about_every_task_has_no_score(bench, fol
     stored = Stored.read(folder, "b")
     stored.forget(["recommend"])
     stored.write(folder)
-    assert Bench(folder, ["a", "b"]).score("recommend", "constant", 1) is None
+    bench = Bench(folder, ["a", "b"])
+    assert bench.score("recommend", "constant", 1) is None
+    assert "recommend" not in bench.candidates
+    assert bench.partial == ["recommend"]
 
 
 def test_a_rule_is_read_off_the_stored_range_test(monkeypatch):
-    assert read(sweep(0), "steepest").lr == sweep(0).suggest("steepest").lr
+    first, second = (read(sweep(seed), "steepest") for seed in (0, 1))
+    assert (first.steps, first.refusal) == (100, "")
+    # The loss falls fastest at 1e-2, and the second curve lies two steps to the left.
+    assert 1e-2 / 3 < first.lr < 3e-2
+    assert first.lr / second.lr == pytest.approx(10 ** (2 * STEP))
+    assert first.max_lr >= first.lr
 
     def refuses(*_):
         raise NoSuggestionError("no descent")
@@ -156,6 +166,41 @@ def test_the_report_holds_the_numbers_and_both_pictures(folder, monkeypatch):
     assert "{" not in page
     for picture in re.findall(r"\((.*?\.png)\)", page):
         assert (folder / picture).stat().st_size > 10_000
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    for name in ("draw_excess", "draw_task"):
+        monkeypatch.setattr(_report, name, lambda *_: None)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_tasks_that_were_held_out_are_shown_alone_and_with_those_held_out(folder, monkeypatch):
+    monkeypatch.setattr(_report, "HELD_OUT", ["a"])
+    monkeypatch.setattr(_report, "DEVELOPMENT", ["b"])
+    monkeypatch.setattr(_report, "ONCE_HELD_OUT", ("b",))
+    report(["a", "b"], folder)
+    page = (folder / "README.md").read_text()
+    _, _, moved = page.partition("\n## Tasks that were held out\n")
+    assert "`b`" in moved
+    assert "| recommend | 1.000 / 0.500 |\n" in moved
+    assert "| recommend | 0.500 / 0.500 / 1.000 | 0.500 / 0.500 / 0.500 |\n" in moved
+    assert "tasks held out: 1, tasks for development: 1" in page
+    assert f"| line |  |  | {LINE.optimizer} |" in page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_report_says_who_was_not_asked_about_all_tasks(folder, monkeypatch, caplog):
+    monkeypatch.setattr(_report, "DEVELOPMENT", ["a", "b"])
+    stored = Stored.read(folder, "b")
+    stored.forget(["recommend"])
+    stored.write(folder)
+    report(["a", "b"], folder)
+    page = (folder / "README.md").read_text()
+    (line,) = (line for line in page.splitlines() if line.startswith("Not here"))
+    assert ": recommend; " in line
+    assert "ignite" not in line
+    assert "Tasks for development: left out, as some were not asked about: recommend" in caplog.text
 
 
 def test_a_report_on_nothing_says_what_to_run(tmp_path, monkeypatch):

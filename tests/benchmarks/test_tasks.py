@@ -12,6 +12,7 @@ from tests.benchmarks.suggestions.task import train, validation_loss
 from tests.benchmarks.suggestions.tasks import (
     DEVELOPMENT,
     HELD_OUT,
+    ONCE_HELD_OUT,
     TASKS,
     data,
     finetuning,
@@ -134,12 +135,23 @@ def test_there_are_enough_tasks_to_choose_on_and_to_judge_by():
     assert len(TASKS) >= 34
     assert len(HELD_OUT) >= 12
     assert not set(DEVELOPMENT) & set(HELD_OUT)
+    assert set(ONCE_HELD_OUT) <= set(DEVELOPMENT)
 
 
 def test_photographs_have_no_patch_in_both_parts():
     (x, _), (u, _) = photos._places()
     assert len(x) > 2 * len(u) > 1000
     assert not set(map(hash, map(bytes, x.numpy()))) & set(map(hash, map(bytes, u.numpy())))
+
+
+def test_the_validation_patches_come_from_rows_that_no_training_patch_touches(monkeypatch):
+    height = min(data.photo(name).shape[1] for name in ("china.jpg", "flower.jpg"))
+    rows = torch.arange(float(height))[None, :, None].expand(3, height, 40)
+    monkeypatch.setattr(data, "photo", lambda _: rows)
+    train, held = (x * 0.27 + 0.45 for x in data.photo_patches.__wrapped__(12))
+    assert train.max() < held.min() - 0.5
+    assert train.shape == (8000, 3, 12, 12)
+    assert held.shape == (2000, 3, 12, 12)
 
 
 def test_a_shift_moves_whole_images_while_training_and_cuts_a_square():

@@ -30,12 +30,6 @@ def test_nan_counts_as_no_training():
 def test_the_best_rate_is_the_lowest_point_of_the_mean(truth):
     assert truth.best_lr == pytest.approx(1e-2)
     assert truth.best == pytest.approx(0.2)
-    assert truth.best_is_interior
-
-
-def test_a_best_rate_at_the_end_of_the_grid_is_not_interior():
-    assert not Truth([0, 1], [[0.5, 0.6]], [1.0]).best_is_interior
-    assert not Truth([0, 1], [[0.6, 0.5]], [1.0]).best_is_interior
 
 
 @pytest.mark.parametrize(

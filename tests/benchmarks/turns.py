@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -18,17 +19,19 @@ from tests.benchmarks.finders import quiet, range_test
 from tests.benchmarks.workloads import TIMED, Workload
 
 
-def ratios(what: str, name: str, rounds: int, launches: int) -> list[tuple[float, float]]:
-    """Return the ratios of neighbouring turns, by the clock and by the processor.
+def medians(what: str, name: str, rounds: int, launches: int) -> list[tuple[float, float]]:
+    """Return for each of several processes the median ratios of neighbouring turns.
 
-    They come from several processes: where the heap of a process happens to lie decides how often
-    its top is given back to the system, which makes either loop slower by up to a third.
+    They are by the clock and by the processor. Where the heap of a process happens to lie decides
+    how often its top is given back to the system, which makes either loop slower by up to a third:
+    turns of one process are alike in what differs from process to process.
     """
     command = [sys.executable, "-m", __spec__.name, what, name, str(rounds)]
     found = []
     for _ in range(launches):
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found += [(clock, processor) for clock, processor in json.loads(answer)]
+        clock, processor = zip(*json.loads(answer), strict=True)
+        found.append((statistics.median(clock), statistics.median(processor)))
     return found
 
 

@@ -137,6 +137,24 @@ def test_parameters_that_are_gathered_at_the_beginning_are_kept_as_shards():
     assert [kept for _, kept, _ in run(sweep_of, 2, "fully sharded", True)] == [True, True]
 
 
+def new_model(kind):
+    model, loader = sharded(kind)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    result = LRFinder(model, optimizer, MSE).range_test(
+        loader, loader, num_iter=12, start_lr=1e-4, end_lr=0.1, progress=False
+    )
+    return result, all(map(torch.equal, model.parameters(), before))
+
+
+def test_a_model_that_has_never_done_a_forward_pass_can_be_validated():
+    ((alone, _),) = run(new_model, 1, "plain")
+    for result, kept in run(new_model, 2, "fully sharded"):
+        assert kept
+        np.testing.assert_allclose(result.loss, alone.loss, rtol=1e-4)
+        np.testing.assert_allclose(result.val_loss, alone.val_loss, rtol=1e-4)
+
+
 def failing_within_the_forward():
     model, loader = sharded("fully sharded")
     optimizer = trained(model)

@@ -5,14 +5,16 @@
 Without a CUDA device it says so, and neither runs nor writes anything.
 """
 
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
 
-from tests.gpu.cost import WORKLOADS, Cost, measure
+from tests.gpu.cost import SETTLED, STEPS, TRAININGS, Cost, measure
 from tests.gpu.helpers import NO_DEVICE
 
 PAGE = """\
@@ -25,9 +27,11 @@ Made by `python -m tests.gpu`, {date}: {device}, torch {torch}, CUDA {cuda}.
 {head}
 {rows}
 
-Both loops run the same batches, forward, backward and optimizer step, in turn. The time of a step
-is the difference between a long and a short run, divided by the difference in steps: the median of
-{rounds} rounds. The state is captured and restored once in a range test, whatever its length.
+Both loops run the same batches, forward, backward and optimizer step, in {rounds} turns of {steps}
+steps, either of them first in every other round. A step is timed on the device, from the beginning
+of step {settled} to that of the last; **medians** of the rounds, in brackets their quartiles.
+Capture and restore is what a range test takes before its first step and after its last, whatever
+its length. No gradients are left from before where the peaks are measured.
 """
 HEAD = [
     "training",
@@ -40,7 +44,7 @@ HEAD = [
     "ratio",
     "capture and restore",
 ]
-ROUNDS = 5
+ROUNDS = 10
 
 
 def main() -> int:
@@ -55,7 +59,7 @@ def main() -> int:
     if tests.returncode:
         return tests.returncode
     summary = tests.stdout.strip().splitlines()[-1].strip("= ")
-    costs = {name: measure(make, ROUNDS) for name, make in WORKLOADS.items()}
+    costs = {name: measure(make, ROUNDS) for name, make in TRAININGS.items()}
     page.write_text(
         PAGE.format(
             date=datetime.now(timezone.utc).date().isoformat(),
@@ -66,6 +70,8 @@ def main() -> int:
             head=f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|",
             rows="\n".join(row(name, cost) for name, cost in costs.items()),
             rounds=ROUNDS,
+            steps=STEPS,
+            settled=SETTLED + 1,
         ),
         encoding="utf-8",
     )
@@ -78,15 +84,20 @@ def row(name: str, cost: Cost) -> str:
     cells = [
         name,
         f"{cost.parameters / 1e6:.0f} million",
-        f"{1e3 * cost.bare_step:.2f} ms",
-        f"{1e3 * cost.step:.2f} ms",
-        f"**{cost.step / cost.bare_step:.3f}**",
+        f"{1e3 * statistics.median(cost.bare_steps):.2f} ms",
+        f"{1e3 * statistics.median(cost.steps):.2f} ms",
+        _quartiles(cost.ratios, digits=3),
         f"{cost.bare_peak / 2**30:.2f} GiB",
         f"{cost.peak / 2**30:.2f} GiB",
         f"**{cost.peak / cost.bare_peak:.3f}**",
-        f"{cost.once:.2f} s",
+        f"{_quartiles(cost.once, digits=2)} s",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _quartiles(values: Sequence[float], digits: int) -> str:
+    low, median, high = statistics.quantiles(values, n=4)
+    return f"**{median:.{digits}f}** ({low:.{digits}f} to {high:.{digits}f})"
 
 
 if __name__ == "__main__":

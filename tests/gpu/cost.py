@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +10,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import resnet50 as resnet50_model
 
 from lrfinder import LRFinder
 from tests.gpu.helpers import DEVICE
 
-SHORT, LONG = 10, 60  # optimizer steps
+STEPS, SETTLED = 60, 10  # optimizer steps of a timed run, and from which of them on it is timed
 START_LR, END_LR = 1e-7, 1e-5  # so low that nothing diverges
 
 
 @dataclass
-class Workload:
+class Training:
     """One training in bfloat16."""
 
     model: nn.Module
@@ -29,9 +29,12 @@ class Workload:
     def __post_init__(self) -> None:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=START_LR, fused=True)
         self.autocast = torch.autocast(DEVICE, torch.bfloat16)
+        self.begun: list[torch.cuda.Event] = []
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the mean cross entropy of a batch."""
+        """Return the mean cross entropy of a batch; mark where on the device its step begins."""
+        self.begun.append(torch.cuda.Event(enable_timing=True))
+        self.begun[-1].record()
         outputs = model(batch[0])
         return nn.functional.cross_entropy(outputs.flatten(0, -2), batch[1].flatten())
 
@@ -56,67 +59,70 @@ class Workload:
 
 @dataclass
 class Cost:
-    """What was measured: seconds and bytes."""
+    """What was measured: seconds of each round, and bytes."""
 
     parameters: int
-    bare_step: float
-    step: float
+    bare_steps: list[float]
+    steps: list[float]
+    once: list[float]
     bare_peak: int
     peak: int
-    once: float
+
+    @property
+    def ratios(self) -> list[float]:
+        """Time of a step of the range test over that of the bare loop, in each round."""
+        return [step / bare for step, bare in zip(self.steps, self.bare_steps, strict=True)]
 
 
-def measure(make: Callable[[], Workload], rounds: int) -> Cost:
+def measure(make: Callable[[], Training], rounds: int) -> Cost:
     """Measure the bare loop and the range test of a training in turns."""
-    workload = make()
-    workload.bare(SHORT)  # to warm up; from here on the optimizer has its state
-    workload.range_test(SHORT)
-    bare_steps, steps, once = [], [], []
-    for _ in range(rounds):
-        bare_steps.append(_per_step(workload.bare)[0])
-        step, rest = _per_step(workload.range_test)
-        steps.append(step)
-        once.append(rest)
+    training = make()
+    training.bare(SETTLED)  # to warm up; from here on the optimizer has its state
+    training.range_test(SETTLED)
+    bare: list[tuple[float, float]] = []
+    tested: list[tuple[float, float]] = []
+    for number in range(rounds):
+        turns = [(bare, training.bare), (tested, training.range_test)]
+        for times, run in turns if number % 2 else reversed(turns):
+            times.append(_times(training, run))
     return Cost(
-        parameters=sum(parameter.numel() for parameter in workload.model.parameters()),
-        bare_step=statistics.median(bare_steps),
-        step=statistics.median(steps),
-        bare_peak=_peak(workload.bare),
-        peak=_peak(workload.range_test),
-        once=statistics.median(once),
+        parameters=sum(parameter.numel() for parameter in training.model.parameters()),
+        bare_steps=[step for step, _ in bare],
+        steps=[step for step, _ in tested],
+        once=[once for _, once in tested],
+        bare_peak=_peak(training, training.bare),
+        peak=_peak(training, training.range_test),
     )
 
 
-def _per_step(run: Callable[[int], None]) -> tuple[float, float]:
-    """Return the seconds of a step, and those that do not depend on the number of steps."""
-    short, long = _seconds(run, SHORT), _seconds(run, LONG)
-    step = (long - short) / (LONG - SHORT)
-    return step, short - SHORT * step
-
-
-def _seconds(run: Callable[[int], None], steps: int) -> float:
+def _times(training: Training, run: Callable[[int], None]) -> tuple[float, float]:
+    """Return the seconds of a step, and those before the first step and after the last."""
     gc.collect()
+    training.begun.clear()
     torch.cuda.synchronize()
     begin = time.perf_counter()
-    run(steps)
+    run(STEPS)
     torch.cuda.synchronize()
-    return time.perf_counter() - begin
+    whole = time.perf_counter() - begin
+    first, settled, last = (training.begun[step] for step in (0, SETTLED, -1))
+    step = settled.elapsed_time(last) / 1e3 / (STEPS - 1 - SETTLED)
+    return step, whole - first.elapsed_time(last) / 1e3 - step
 
 
-def _peak(run: Callable[[int], None]) -> int:
+def _peak(training: Training, run: Callable[[int], None]) -> int:
+    # Those that are left here would be held beside those of the range test, to be given back.
+    training.optimizer.zero_grad()
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    run(SHORT)
+    run(SETTLED)
     return torch.cuda.max_memory_allocated()
 
 
-def resnet50(size: int = 64, side: int = 224) -> Workload:
+def resnet50(size: int = 64, side: int = 224) -> Training:
     """A ResNet-50 on images of `side` x `side`."""
-    from torchvision.models import resnet50 as architecture
-
     torch.manual_seed(0)
-    model = architecture().to(DEVICE, memory_format=torch.channels_last)
+    model = resnet50_model().to(DEVICE, memory_format=torch.channels_last)
     batches = [
         (
             torch.randn(size, 3, side, side, device=DEVICE),
@@ -124,7 +130,7 @@ def resnet50(size: int = 64, side: int = 224) -> Workload:
         )
         for _ in range(4)
     ]
-    return Workload(model, batches)
+    return Training(model, batches)
 
 
 class GPT(nn.Module):
@@ -156,16 +162,16 @@ class GPT(nn.Module):
         return logits
 
 
-def gpt(size: int = 8, length: int = 1024, **sizes: int) -> Workload:
+def gpt(size: int = 8, length: int = 1024, **sizes: int) -> Training:
     """A GPT on random tokens."""
     torch.manual_seed(0)
     model = GPT(length=length, **sizes).to(DEVICE)
     vocabulary = model.tokens.num_embeddings
     tokens = [torch.randint(vocabulary, (size, length + 1), device=DEVICE) for _ in range(4)]
-    return Workload(model, [(text[:, :-1], text[:, 1:]) for text in tokens])
+    return Training(model, [(text[:, :-1], text[:, 1:]) for text in tokens])
 
 
-WORKLOADS: dict[str, Callable[[], Workload]] = {
+TRAININGS: dict[str, Callable[[], Training]] = {
     "ResNet-50, 64 images of 224x224": resnet50,
     "GPT of 24 layers, 8 texts of 1024 tokens": gpt,
 }

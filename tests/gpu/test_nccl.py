@@ -1,7 +1,13 @@
-"""The range test over NCCL: one process, and two where there are two devices."""
+"""The range test in a group of NCCL: of one process, and of two where there are two devices.
+
+A process that is alone in its group exchanges nothing, unless it is told to: then every collective
+goes over NCCL, to itself.
+"""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -11,13 +17,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lrfinder import LRFinder
+from lrfinder._distributed.process_group import ProcessGroupCommunicator
 from tests.gpu.helpers import SWEEP, state
 
+# What a finder asks for the processes that train together, and what it is told here.
+EXCHANGING = patch("lrfinder._finder.communicator_for", ProcessGroupCommunicator)
 
-def sweep(rank, processes, wrap, folder):
+
+def sweep(rank, processes, wrap, exchanging, folder):
     """Write what one process records, and whether its state came back."""
     torch.cuda.set_device(rank)
-    store = f"file://{folder}/store-{processes}-{wrap}"
+    store = f"file://{folder}/store-{processes}-{wrap}-{exchanging}"
     dist.init_process_group("nccl", init_method=store, rank=rank, world_size=processes)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4)).cuda()
@@ -36,24 +46,28 @@ def sweep(rank, processes, wrap, folder):
     part = slice(rank * 32 // processes, (rank + 1) * 32 // processes)
     loader = [(inputs[part].cuda(), targets[part].cuda()) for inputs, targets in whole]
     before = state(model, optimizer)
-    result = LRFinder(model, optimizer, nn.MSELoss()).range_test(loader, **SWEEP)
+    with EXCHANGING if exchanging else nullcontext():
+        result = LRFinder(model, optimizer, nn.MSELoss()).range_test(loader, loader, **SWEEP)
     kept = state(model, optimizer) == before
-    record = json.dumps({"kept": kept, "loss": result.loss})
+    record = json.dumps({"kept": kept, "loss": result.loss, "val_loss": result.val_loss})
     Path(folder, f"{processes}-{wrap}-{rank}.json").write_text(record, encoding="utf-8")
     dist.destroy_process_group()
 
 
-def records(processes, wrap, folder):
-    mp.spawn(sweep, (processes, wrap, str(folder)), nprocs=processes)
+def records(processes, wrap, folder, exchanging=False):
+    mp.spawn(sweep, (processes, wrap, exchanging, str(folder)), nprocs=processes)
     names = [f"{processes}-{wrap}-{rank}.json" for rank in range(processes)]
     return [json.loads((folder / name).read_text(encoding="utf-8")) for name in names]
 
 
 @pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
-def test_one_process_restores_its_state(tmp_path, wrap):
-    (record,) = records(1, wrap, tmp_path)
-    assert record["kept"]
-    assert len(record["loss"]) == SWEEP["num_iter"]
+def test_one_process_has_the_same_curve_and_keeps_its_state_if_it_exchanges(tmp_path, wrap):
+    """A mean over one process is exact: the sizes of the batches are powers of two."""
+    (alone,) = records(1, wrap, tmp_path)
+    (exchanging,) = records(1, wrap, tmp_path, exchanging=True)
+    assert alone["kept"]
+    assert len(alone["loss"]) == len(alone["val_loss"]) == SWEEP["num_iter"]
+    assert exchanging == alone
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")

@@ -1,33 +1,36 @@
-"""Optimizers that need no rate: what they train each task to instead."""
+"""Optimizers that are given no rate: what they train each task to instead."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import io
 import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from tests.benchmarks.suggestions.files import write_whole
+from tests.benchmarks.suggestions.packages import is_installed, versions
 from tests.benchmarks.suggestions.pool import in_parallel
 from tests.benchmarks.suggestions.task import Problem, course_of, endless, update
 from tests.benchmarks.suggestions.tasks import TASKS
 
 _logger = logging.getLogger(__name__)
 
-Courses = dict[str, dict[str, list[list[float | None]]]]
-"""name -> length such as "4x" -> validation loss at ten points, one list for each seed."""
+Courses = dict[str, dict[str, list[Any]]]
+"""name -> length such as "4x" -> validation loss at ten points, one list for each seed.
+
+Beside the lengths stand the "versions" of the packages, which older records do not have."""
 
 # Batches that renew the statistics of batch norm at the averaged weights of Schedule-Free.
 _RENEWING = 20
@@ -63,8 +66,9 @@ def _d_adaptation(optimizer: Optimizer) -> Optimizer:
     elif isinstance(optimizer, torch.optim.Adagrad):
         made = library.DAdaptAdaGrad(_parameters(optimizer), weight_decay=decay)
     else:
-        decoupled = isinstance(optimizer, torch.optim.AdamW)
-        made = library.DAdaptAdam(_parameters(optimizer), weight_decay=decay, decouple=decoupled)
+        made = library.DAdaptAdam(
+            _parameters(optimizer), weight_decay=decay, decouple=_decays_apart(optimizer)
+        )
     replaced: Optimizer = made
     return replaced
 
@@ -75,6 +79,13 @@ def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
 
 def _weight_decay(optimizer: Optimizer) -> float:
     return float(optimizer.defaults.get("weight_decay", 0.0))
+
+
+def _decays_apart(optimizer: Optimizer) -> bool:
+    """Return whether weights decay beside the step, not as a part of the gradient."""
+    apart = {"AdamW", "Muon", "Adafactor"}  # by name: an older PyTorch lacks some of them
+    flag = optimizer.defaults.get("decoupled_weight_decay", False)
+    return bool(flag) or type(optimizer).__name__ in apart
 
 
 @dataclass(frozen=True)
@@ -122,19 +133,26 @@ def measure_alternatives(
         seeds: trainings of each.
         again: alternatives whose stored trainings are thrown away first.
     """
-    missing = {a.package for a in ALTERNATIVES.values() if not _installed(a)}
+    missing = {a.package for a in ALTERNATIVES.values() if not is_installed(a.package)}
     if missing:
         _logger.warning("not installed, so not measured: %s", ", ".join(sorted(missing)))
     stored = {task: read_alternatives(folder, task) for task in names}
-    for courses in stored.values():
+    for task, known in stored.items() if again else ():
         for name in again:
-            courses.pop(name, None)
+            known.pop(name, None)
+        _write(folder, task, known)  # so that a stopped command need not be told again
     jobs = [job for task in names for job in _missing(task, stored[task], seeds)]
     for job, courses in in_parallel(_run, jobs, workers, unit="training"):
-        lengths = stored[job.task].setdefault(job.name, {})
-        lengths[f"{job.length}x"] = lengths.get(f"{job.length}x", []) + courses
-        text = json.dumps(stored[job.task], indent=1).replace("\n     ", " ") + "\n"
-        write_whole(_path(folder, job.task), text)
+        _add(stored[job.task], job, courses)
+        _write(folder, job.task, stored[job.task])
+
+
+def _add(stored: Courses, job: Job, courses: list[list[float | None]]) -> None:
+    known = stored.setdefault(job.name, {"versions": []})
+    known[f"{job.length}x"] = known.get(f"{job.length}x", []) + courses
+    used = versions(ALTERNATIVES[job.name].package)
+    if used not in known.get("versions", [used]):
+        known["versions"].append(used)
 
 
 def read_alternatives(folder: Path, task: str) -> Courses:
@@ -142,6 +160,11 @@ def read_alternatives(folder: Path, task: str) -> Courses:
     path = _path(folder, task)
     found: Courses = json.loads(path.read_text()) if path.exists() else {}
     return found
+
+
+def _write(folder: Path, task: str, courses: Courses) -> None:
+    text = json.dumps(courses, indent=1).replace("\n     ", " ") + "\n"
+    write_whole(_path(folder, task), text)
 
 
 def _path(folder: Path, task: str) -> Path:
@@ -152,12 +175,8 @@ def _missing(task: str, stored: Courses, seeds: int) -> Iterator[Job]:
     for length in TASKS[task].lengths:
         for name, alternative in ALTERNATIVES.items():
             done = len(stored.get(name, {}).get(f"{length}x", []))
-            if done < seeds and _installed(alternative):
+            if done < seeds and is_installed(alternative.package):
                 yield Job(task, name, length, range(done, seeds))
-
-
-def _installed(alternative: Alternative) -> bool:
-    return importlib.util.find_spec(alternative.package) is not None
 
 
 def _run(job: Job) -> list[list[float | None]]:
@@ -178,9 +197,7 @@ def train_course(problem: Problem, alternative: Alternative, steps: int) -> list
     """
     with contextlib.redirect_stdout(io.StringIO()):  # what Prodigy announces
         optimizer = alternative.make(problem.optimizer)
-    replaced = Problem(
-        problem.model, optimizer, problem.criterion, problem.train_loader, problem.val_loader
-    )
+    replaced = replace(problem, optimizer=optimizer)
     scheduler = CosineAnnealingLR(optimizer, steps) if alternative.anneals else None
 
     def run(problem: Problem, on_step: Callable[[int], object]) -> None:
@@ -201,7 +218,7 @@ def _use_averaged_weights(problem: Problem) -> None:
     """Put the weights in place that Schedule-Free is evaluated at, as its documentation says."""
     _mode(problem.optimizer, "eval")
     averages = hasattr(problem.optimizer, "eval")
-    if averages and any(isinstance(m, nn.BatchNorm2d) for m in problem.model.modules()):
+    if averages and any(isinstance(m, _BatchNorm) for m in problem.model.modules()):
         with torch.no_grad():
             for (inputs, _), _ in zip(problem.train_loader, range(_RENEWING), strict=False):
                 problem.model(inputs)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch.optim import Optimizer
 
 from lrfinder import LRFinder
+from tests.benchmarks.suggestions.packages import is_installed, versions
 from tests.benchmarks.suggestions.task import Problem
 
 Rates = Mapping[str, float | tuple[float, float]]
@@ -35,12 +35,14 @@ class Answer:
         max_lr: rate for the peak of a cycle; a finder with one number gives it twice.
         steps: optimizer steps it took.
         refusal: the error with which it refused.
+        versions: of the packages that it came from; "" in records older than this field.
     """
 
     lr: float | None
     max_lr: float | None
     steps: int
     refusal: str = ""
+    versions: str = field(default="", compare=False)
 
     def rate(self, schedule: str) -> float | None:
         """Return the rate that is meant for a schedule."""
@@ -68,7 +70,7 @@ class Finder:
     @property
     def installed(self) -> bool:
         """Whether its package can be imported."""
-        return importlib.util.find_spec(self.package) is not None
+        return is_installed(self.package)
 
     def answers(self, problem: Problem, planned_steps: int) -> dict[str, Answer]:
         """Return what it says under each of its names; an error is a refusal of all.
@@ -77,13 +79,13 @@ class Finder:
             problem: not yet trained; may be left in any state.
             planned_steps: optimizer steps of the training to come.
         """
-        steps = _StepCounter(problem.optimizer)
+        steps, used = _StepCounter(problem.optimizer), versions(self.package)
         try:
             found = self.find(problem, planned_steps)
         except Exception as error:  # a benchmark must survive whatever a library does
             reason = f"{type(error).__name__}: {error}"
-            return {name: Answer(None, None, steps.count, reason) for name in self.names}
-        return {name: _answer(found[name], steps.count) for name in self.names}
+            return {name: Answer(None, None, steps.count, reason, used) for name in self.names}
+        return {name: _answer(found[name], steps.count, used) for name in self.names}
 
 
 class _StepCounter:
@@ -95,11 +97,11 @@ class _StepCounter:
         self.count += 1
 
 
-def _answer(found: float | tuple[float, float], steps: int) -> Answer:
+def _answer(found: float | tuple[float, float], steps: int, used: str) -> Answer:
     lr, max_lr = found if isinstance(found, tuple) else (found, found)
-    if not (math.isfinite(lr) and math.isfinite(max_lr)):
-        return Answer(None, None, steps, "not a number")
-    return Answer(lr, max_lr, steps)
+    if not all(math.isfinite(rate) and rate > 0 for rate in (lr, max_lr)):
+        return Answer(None, None, steps, "not a positive number", used)
+    return Answer(lr, max_lr, steps, versions=used)
 
 
 def _recommend(name: str, budget: int, *, told: bool = False, validated: bool = False) -> Finder:
@@ -152,3 +154,5 @@ FINDERS = (
     Finder(("Lightning",), _baseline("lightning"), "lightning"),
     Finder(("ignite",), _baseline("ignite"), "ignite"),
 )
+
+NAMES = tuple(name for finder in FINDERS for name in finder.names)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.suggestions.files import write_whole
+from tests.benchmarks.suggestions.packages import versions
 from tests.benchmarks.suggestions.pool import in_parallel
 from tests.benchmarks.suggestions.task import (
     SCHEDULES,
@@ -132,8 +133,11 @@ def _missing(
 
 
 def _opened(folder: Path, task: Task) -> Record:
-    described = {k: v for k, v in asdict(task).items() if k not in ("name", "build", "long")}
-    return read_record(folder, task.name) | described
+    left_out = ("name", "build", "long", "held_out")
+    described = {k: v for k, v in asdict(task).items() if k not in left_out}
+    found = read_record(folder, task.name)
+    # An older record does not say with which versions it was begun, so it says none at all.
+    return found | described | ({} if found["initial"] else {"versions": []})
 
 
 def _run(job: Job) -> list[list[float]]:
@@ -146,6 +150,9 @@ def _run(job: Job) -> list[list[float]]:
 
 
 def _store(record: Record, job: Job, courses: list[list[float]]) -> None:
+    used = versions("torch")
+    if used not in record.get("versions", [used]):
+        record["versions"].append(used)
     if job.curve is None:
         record["initial"] += [losses[-1] for losses in courses]
         return

@@ -1,6 +1,6 @@
 """The laboratory: the training loss of every step at many rates, from the state a search starts in.
 
-One compressed file per task and seed, replaced whole after each rate: a stopped command goes on
+One compressed file per task and seed, replaced whole after each run: a stopped command goes on
 where it was. `Recording` says what is in it, `simulator` plays searches against it.
 """
 
@@ -120,7 +120,7 @@ def is_complete(job: Job) -> bool:
 def grid(task: Task) -> list[float]:
     """Return log10 of the rates: thirds of a decade in the middle, twice as far in the tails.
 
-    They span the grid of the truth and two thirds of a decade above it.
+    They span the grid of the truth and from a third of a decade to a whole one above it.
 
     >>> task = Task("any", build=lambda seed: ..., steps=1, low=-5.0, high=-1.0)
     >>> [round(rate, 2) for rate in grid(task)][:3], len(grid(task))
@@ -140,6 +140,7 @@ def _run(job: Job) -> None:
     for steps in SWEEPS:
         if steps not in found.sweeps:
             found.sweeps[steps] = sweep(task.problem(job.seed), batches[:steps])
+            found.write(path)
     for log10_lr in grid(task):
         if not found.has(log10_lr):
             run = train(task.problem(job.seed), 10.0**log10_lr, batches[:STEPS], fixed)

@@ -21,6 +21,8 @@ _logger = logging.getLogger(__name__)
 
 SEEDS = 5
 SWEEPS = (100, 200)
+SWEEP = "sweep"
+"""What the range tests go by where finders are named."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,13 @@ class Job:
     size: int
 
 
-def measure(names: Sequence[str], folder: Path, workers: int, again: Sequence[str] = ()) -> None:
+def measure(
+    names: Sequence[str],
+    folder: Path,
+    workers: int,
+    again: Sequence[str] = (),
+    finders: Sequence[str] = (),
+) -> None:
     """Record every range test and ask every finder that is not stored yet.
 
     Args:
@@ -49,13 +57,15 @@ def measure(names: Sequence[str], folder: Path, workers: int, again: Sequence[st
         workers: processes, each of one thread.
         again: names of finders whose stored answers are thrown away first; "sweep" for the
             range tests.
+        finders: names of those that are asked, all by default; "sweep" for the range tests.
     """
     stored = {name: Stored.read(folder, name) for name in names}
     for each in stored.values() if again else ():
         each.forget(again)
         each.write(folder)  # so that a stopped command need not be told again
     _warn_of_missing_packages()
-    jobs = [job for name in names for job in _missing(TASKS[name], stored[name])]
+    every = [job for name in names for job in _missing(TASKS[name], stored[name])]
+    jobs = [job for job in every if not finders or not _names(job).isdisjoint(finders)]
     for job, found in in_parallel(_run, jobs, workers, unit="finder"):
         _add(stored[job.name], job, found)
         stored[job.name].write(folder)
@@ -77,6 +87,10 @@ def _missing(task: Task, stored: Stored) -> Iterator[Job]:
                 known = all(stored.has_answer(name, size, seed) for name in finder.names)
                 if finder.installed and not known:
                     yield Job(task.name, seed, index, size)
+
+
+def _names(job: Job) -> set[str]:
+    return {SWEEP} if job.finder is None else set(FINDERS[job.finder].names)
 
 
 def _run(job: Job) -> RangeTestResult | dict[str, Answer]:

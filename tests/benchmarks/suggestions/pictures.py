@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 
 from lrfinder import RangeTestResult
 from tests.benchmarks.suggestions.score import Bench, Score
-from tests.benchmarks.suggestions.task import SCHEDULES
+from tests.benchmarks.suggestions.task import SCHEDULES, TITLES
 
-_TITLES = {"constant": "constant rate", "onecycle": "OneCycleLR"}
 _COLOURS = {"constant": "C0", "onecycle": "C3"}
 # An excess below this is drawn here: it cannot be told from none.
 _SMALLEST = 0.005
@@ -33,7 +32,7 @@ def draw_excess(bench: Bench, path: Path) -> None:
     for ax, schedule in zip(axes, SCHEDULES, strict=True):
         scores = {name: bench.score(name, schedule, 1) for name in bench.candidates}
         _draw_scores(ax, {name: s for name, s in scores.items() if s}, _COLOURS[schedule])
-        ax.set_title(_TITLES[schedule])
+        ax.set_title(TITLES[schedule])
     figure.savefig(path)
 
 
@@ -86,7 +85,7 @@ def _draw_truth(ax: Axes, bench: Bench, task: str) -> None:
         if truth is None:
             continue
         lr = 10.0 ** np.asarray(truth.log10_lrs, float)
-        ax.plot(lr, truth.losses, "o-", color=_COLOURS[schedule], label=_TITLES[schedule])
+        ax.plot(lr, truth.losses, "o-", color=_COLOURS[schedule], label=TITLES[schedule])
         ax.axvline(truth.best_lr, color=_COLOURS[schedule], linestyle=":")
     ax.set_xscale("log")
     ax.set_ylabel("validation loss\nafter training")

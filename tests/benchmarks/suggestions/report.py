@@ -6,27 +6,21 @@ import logging
 import math
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from importlib import metadata
 from pathlib import Path
 
 from lrfinder import InvalidInputError, __version__
 from tests.benchmarks.suggestions.files import write_whole
 from tests.benchmarks.suggestions.measure import SEEDS, SWEEPS
 from tests.benchmarks.suggestions.pictures import draw_excess, draw_task
-from tests.benchmarks.suggestions.score import CURVES, Bench, Score
-from tests.benchmarks.suggestions.task import Schedule
-from tests.benchmarks.suggestions.tasks import DEVELOPMENT, HELD_OUT
+from tests.benchmarks.suggestions.score import CURVES, EVERY, Bench, Score
+from tests.benchmarks.suggestions.task import SCHEDULES, TITLES, Schedule
+from tests.benchmarks.suggestions.tasks import DEVELOPMENT, HELD_OUT, ONCE_HELD_OUT, TASKS
 from tests.benchmarks.suggestions.truth import Measure
 
 _logger = logging.getLogger(__name__)
 
-_PACKAGES = (
-    "torch", "numpy", "torch-lr-finder", "fastai", "lightning", "pytorch-ignite", "optuna",
-    "prodigyopt", "schedulefree", "dadaptation",
-)  # fmt: skip
-_SCHEDULES = {"constant": "constant", "onecycle": "OneCycleLR"}
 _MEASURES: dict[Measure, str] = {"final": "Final loss", "checkpoint": "Best checkpoint"}
 # The task that is drawn where it is among those measured: its sweep shows every part of a curve.
 _DRAWN = "digits-cnn-momentum"
@@ -47,8 +41,10 @@ def report(names: Sequence[str], folder: Path) -> None:
     Raises:
         InvalidInputError: no task has both a truth and answers.
     """
+    held_out = [name for name in names if name in HELD_OUT]
+    moved = Bench(folder, [name for name in names if name in ONCE_HELD_OUT])
     parts = {
-        "Tasks held out": Bench(folder, [name for name in names if name in HELD_OUT]),
+        "Tasks held out": Bench(folder, held_out),
         "Tasks for development": Bench(folder, [name for name in names if name in DEVELOPMENT]),
     }
     measured = {task: bench for bench in parts.values() for task in bench.tasks}
@@ -63,60 +59,79 @@ def report(names: Sequence[str], folder: Path) -> None:
     main = next(bench for bench in parts.values() if bench.tasks)
     draw_excess(main, folder / "excess.png")
     draw_task(measured[drawn], drawn, SWEEPS[0], folder / f"{drawn}.png")
-    page = _page({title: bench for title, bench in parts.items() if bench.tasks}, drawn)
+    for title, bench in parts.items():
+        if partial := "; ".join(bench.partial):
+            _logger.warning("%s: left out, as some were not asked about: %s", title, partial)
+    told = _moved(moved, Bench(folder, [*held_out, *moved.tasks])) if moved.tasks else ""
+    page = _page({title: bench for title, bench in parts.items() if bench.tasks}, told, drawn)
     write_whole(folder / "README.md", page)
 
 
-def _page(parts: dict[str, Bench], drawn: str) -> str:
-    benches = list(parts.values())
-    template = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
-    return template.format(
+def _page(parts: dict[str, Bench], moved: str, drawn: str) -> str:
+    stored = set[str]().union(*(bench.versions for bench in parts.values()))
+    return _template("page").format(
         counts=", ".join(f"{title.lower()}: {len(bench.tasks)}" for title, bench in parts.items()),
         seeds=SEEDS,
         sweep=SWEEPS[0],
-        parts="\n".join(_part(title, bench) for title, bench in parts.items()),
+        truth_seeds=", ".join(f"{t.lower()}: {bench.truth_seeds}" for t, bench in parts.items()),
+        parts="\n".join([*(_part(title, bench) for title, bench in parts.items()), moved]),
+        tasks="\n".join(f"### {title}\n\n{_tasks(b)}" for title, b in parts.items()),
         by_task="\n".join(f"### {t}\n\n{_task_table(bench)}" for t, bench in parts.items()),
         drawn=drawn,
         sweeps=" and ".join(map(str, SWEEPS)),
         today=date.today().isoformat(),
-        versions=", ".join(_versions()),
+        version=__version__,
+        stored="; ".join(sorted(stored)) or "none",
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}",
         cores=os.cpu_count(),
-        truth_seeds=", ".join(dict.fromkeys(bench.truth_seeds for bench in benches)),
     )
+
+
+def _template(name: str) -> str:
+    return Path(__file__).with_name(f"{name}.md").read_text(encoding="utf-8")
 
 
 def _part(title: str, bench: Bench) -> str:
     tables = [f"## {title}\n"]
+    missing = [name for name in EVERY if name not in bench.candidates]
+    if missing:
+        tables += [f"Not here, as not asked about all of these tasks: {'; '.join(missing)}.\n"]
     for measure, name in _MEASURES.items():
         if bench.judged("constant", 1, measure):
             tables += [f"### {name}: excess of the suggested rates\n"]
-            tables += [_excess_table(bench, bench.candidates, bench.score, measure)]
+            tables += [_excess_table(bench, bench.candidates, measure)]
             if bench.alternatives:
-                tables += [f"### {name}: optimizers that need no rate\n"]
-                tables += [
-                    _excess_table(bench, bench.alternatives, bench.alternative_score, measure)
-                ]
+                tables += [f"### {name}: optimizers that are given no rate\n"]
+                tables += [_excess_table(bench, bench.alternatives, measure)]
     budgets = [name for name in _BUDGETS if name in bench.candidates]
     if len(budgets) > 1:
         tables += ["### More steps for `recommend`\n", _budget_table(bench, budgets)]
     return "\n".join([*tables, "### What else\n", _other_table(bench)])
 
 
-def _excess_table(
-    bench: Bench,
-    names: Sequence[str],
-    score: Callable[[str, Schedule, int, Measure], Score | None],
-    measure: Measure,
-) -> str:
+def _moved(moved: Bench, together: Bench) -> str:
+    """Return what the tasks that were held out look like now, alone and with those held out."""
+    names = [*moved.candidates, *moved.alternatives]
+    scores = {name: [moved.score(name, schedule, 1) for schedule in SCHEDULES] for name in names}
+    rows = ([n, *(_of_task(task, pair) for task in moved.tasks)] for n, pair in scores.items())
+    return "\n".join(
+        [
+            _template("moved").format(names=", ".join(f"`{task}`" for task in moved.tasks)),
+            _table(["", *moved.tasks], rows),
+            _excess_table(together, [*together.candidates, *together.alternatives], "final"),
+        ]
+    )
+
+
+def _excess_table(bench: Bench, names: Sequence[str], measure: Measure) -> str:
     curves = [curve for curve in CURVES if bench.judged(*curve, measure)]
     counts = [len(bench.judged(*curve, measure)) for curve in curves]
     header = [
         f"{_curve(*curve)} ({count} task{'s' * (count > 1)})"
         for curve, count in zip(curves, counts, strict=True)
     ]
-    scores = {name: [score(name, *curve, measure) for curve in curves] for name in names}
+    scores = {name: [bench.score(name, *curve, measure) for curve in curves] for name in names}
     ranked = sorted(scores, key=lambda name: _median(scores[name][0]))
     rows = ([name, *map(_summary, scores[name])] for name in ranked)
     return _table(["", *header], rows)
@@ -139,7 +154,7 @@ def _other_table(bench: Bench) -> str:
     )  # fmt: skip
     rows = []
     for name in sorted(bench.candidates, key=lambda name: _median(bench.score(name, *CURVES[0]))):
-        scores = [bench.score(name, schedule, 1) for schedule in ("constant", "onecycle")]
+        scores = [bench.score(name, schedule, 1) for schedule in SCHEDULES]
         regrets = [_number(score.mean_regret if score else math.nan) for score in scores]
         rows.append(
             [
@@ -157,22 +172,29 @@ def _other_table(bench: Bench) -> str:
 
 def _task_table(bench: Bench) -> str:
     shown = [name for name in _SHOWN if name in bench.candidates]
-    scores = {
-        name: [bench.score(name, schedule, 1) for schedule in ("constant", "onecycle")]
-        for name in shown
-    }
+    scores = {name: [bench.score(name, schedule, 1) for schedule in SCHEDULES] for name in shown}
     rows = (_task_row(bench, task, scores) for task in bench.tasks)
     return _table(["task", "best lr", "best max_lr", *shown], rows)
 
 
-def _task_row(bench: Bench, task: str, scores: dict[str, list[Score | None]]) -> list[str]:
-    truths = [bench.truth(task, schedule, 1) for schedule in ("constant", "onecycle")]
+def _task_row(bench: Bench, task: str, scores: Mapping[str, Sequence[Score | None]]) -> list[str]:
+    truths = [bench.truth(task, schedule, 1) for schedule in SCHEDULES]
     best = [f"{truth.best_lr:.1e}" if truth else "" for truth in truths]
-    excess = (
-        " / ".join(_number(score.by_task[task] if score else math.nan) for score in pair)
-        for pair in scores.values()
-    )
-    return [task, *best, *excess]
+    return [task, *best, *(_of_task(task, pair) for pair in scores.values())]
+
+
+def _of_task(task: str, scores: Sequence[Score | None]) -> str:
+    """Return the excess under both schedules."""
+    if None in scores:
+        return ""
+    return " / ".join(_number(score.by_task[task]) for score in scores if score)
+
+
+def _tasks(bench: Bench) -> str:
+    header = ["task", "kind", "model", "optimizer", "batch size", "steps"]
+    tasks = [TASKS[name] for name in bench.tasks]
+    rows = ([t.name, t.kind, t.model, t.optimizer, str(t.batch_size), str(t.steps)] for t in tasks)
+    return _table(header, rows)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -181,7 +203,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _curve(schedule: Schedule, length: int) -> str:
-    return _SCHEDULES[schedule] + (f", {length}x steps" if length > 1 else "")
+    return TITLES[schedule] + (f", {length}x steps" if length > 1 else "")
 
 
 def _median(score: Score | None) -> float:
@@ -196,12 +218,3 @@ def _number(value: float, digits: int = 3) -> str:
     if not math.isfinite(value):
         return ""
     return f"{value:.{digits}f}" if abs(value) < 10 else f"{value:.3g}"
-
-
-def _versions() -> Iterable[str]:
-    yield f"lrfinder {__version__}"
-    for package in _PACKAGES:
-        try:
-            yield f"{package} {metadata.version(package)}"
-        except metadata.PackageNotFoundError:
-            continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 from lrfinder import NoSuggestionError, RangeTestResult
 from lrfinder.suggestion import METHODS
 from tests.benchmarks.suggestions.alternatives import ALTERNATIVES, read_alternatives
-from tests.benchmarks.suggestions.finders import FINDERS, Answer
+from tests.benchmarks.suggestions.finders import NAMES, Answer
 from tests.benchmarks.suggestions.measure import SWEEPS
 from tests.benchmarks.suggestions.stored import Stored
 from tests.benchmarks.suggestions.task import SCHEDULES, Schedule
@@ -26,8 +26,7 @@ RULES = {method: (method, SWEEPS[0]) for method in METHODS} | {
     f"steepest, {steps} steps": ("steepest", steps) for steps in SWEEPS[1:]
 }
 """Name in the report -> rule, and steps of the stored range test that it reads."""
-# The spread is read where it means something: over at least this many rates of one task.
-_FEWEST_RATES = 2
+EVERY = (*NAMES, *RULES)
 
 
 class Excess(NamedTuple):
@@ -51,6 +50,18 @@ class Score:
     excess: Mapping[str, Sequence[float]]
     regret: Mapping[str, Sequence[float]]
     decades: Mapping[str, Sequence[float]]
+
+    @classmethod
+    def of(cls, truths: Mapping[str, Truth], rates: Mapping[str, Sequence[float | None]]) -> Score:
+        """Judge the rates of each task, one per seed, by its truth; None is a refusal."""
+        return cls(
+            {task: [truth.excess(rate) for rate in rates[task]] for task, truth in truths.items()},
+            {task: [truth.regret(rate) for rate in rates[task]] for task, truth in truths.items()},
+            {
+                task: [truth.decades(rate) for rate in rates[task] if rate is not None]
+                for task, truth in truths.items()
+            },
+        )
 
     @property
     def by_task(self) -> dict[str, float]:
@@ -104,8 +115,13 @@ class Bench:
     @property
     def candidates(self) -> list[str]:
         """Names of all finders and rules that were asked about every task."""
-        names = [*(name for finder in FINDERS for name in finder.names), *RULES]
-        return [n for n in names if all(self.answers(n, task, 1) for task in self.tasks)]
+        return [n for n in EVERY if all(self.answers(n, task, 1) for task in self.tasks)]
+
+    @property
+    def partial(self) -> list[str]:
+        """Names of those that were asked about some of the tasks alone."""
+        asked = [n for n in EVERY if any(self.answers(n, task, 1) for task in self.tasks)]
+        return [n for n in asked if n not in self.candidates]
 
     @property
     def alternatives(self) -> list[str]:
@@ -140,46 +156,50 @@ class Bench:
 
     def judged(self, schedule: Schedule, length: int, measure: Measure = "final") -> list[str]:
         """Return the tasks whose truth is stored under a schedule and length."""
-        return [t for t in self.tasks if self.truth(t, schedule, length, measure) is not None]
+        return list(self._truths(schedule, length, measure))
+
+    def _truths(self, schedule: Schedule, length: int, measure: Measure) -> dict[str, Truth]:
+        found = {task: self.truth(task, schedule, length, measure) for task in self.tasks}
+        return {task: truth for task, truth in found.items() if truth is not None}
 
     def score(
         self, candidate: str, schedule: Schedule, length: int, measure: Measure = "final"
     ) -> Score | None:
-        """Return how a candidate did on all judged tasks; None where it lacks one of them."""
-        excess, regret, decades = {}, {}, {}
-        for task in self.judged(schedule, length, measure):
-            truth = self.truth(task, schedule, length, measure)
-            rates = [answer.rate(schedule) for answer in self.answers(candidate, task, length)]
-            if not rates or truth is None:
-                return None
-            excess[task] = [truth.excess(rate) for rate in rates]
-            regret[task] = [truth.regret(rate) for rate in rates]
-            decades[task] = [truth.decades(rate) for rate in rates if rate is not None]
-        return Score(excess, regret, decades) if excess else None
+        """Return how a candidate did on all judged tasks; None where it lacks one of them.
 
-    def alternative_score(
-        self, name: str, schedule: Schedule, length: int, measure: Measure = "final"
-    ) -> Score | None:
-        """Return what an optimizer without a rate trains to, over the best rate's loss."""
-        excess = {}
-        for task in self.judged(schedule, length, measure):
-            truth = self.truth(task, schedule, length, measure)
-            courses = self._alternatives[task].get(name, {}).get(f"{length}x", [])
-            if not courses or truth is None:
-                return None
-            points = [[math.inf if x is None else x for x in course] for course in courses]
-            losses = [course[-1] if measure == "final" else min(course) for course in points]
-            excess[task] = [truth.excess_of_loss(loss) for loss in losses]
-        return Score(excess, {}, {}) if excess else None
+        Of an alternative it is the loss that it trains to itself.
+        """
+        truths = self._truths(schedule, length, measure)
+        if candidate in ALTERNATIVES:
+            losses = {task: self._losses(candidate, task, length, measure) for task in truths}
+            excess = {
+                t: [truth.excess_of_loss(x) for x in losses[t]] for t, truth in truths.items()
+            }
+            return Score(excess, {}, {}) if truths and all(excess.values()) else None
+        rates = {
+            task: [answer.rate(schedule) for answer in self.answers(candidate, task, length)]
+            for task in truths
+        }
+        return Score.of(truths, rates) if truths and all(rates.values()) else None
+
+    def _losses(self, alternative: str, task: str, length: int, measure: Measure) -> list[float]:
+        courses = self._alternatives[task].get(alternative, {}).get(f"{length}x", [])
+        points = [[math.inf if x is None else x for x in course] for course in courses]
+        return [course[-1] if measure == "final" else min(course) for course in points]
+
+    @property
+    def versions(self) -> set[str]:
+        """Versions of packages that are stored with the records."""
+        found = set()
+        for task in self.tasks:
+            found |= self._stored[task].versions | set(self._records[task].get("versions", []))
+            for courses in self._alternatives[task].values():
+                found |= set(courses.get("versions", []))
+        return found
 
     def spread(self, candidate: str) -> float:
         """Return the largest over the smallest rate of the seeds of a task, mean over tasks."""
-        spreads = []
-        for task in self.tasks:
-            rates = [a.lr for a in self.answers(candidate, task, 1) if a.lr is not None]
-            if len(rates) >= _FEWEST_RATES:
-                spreads.append(max(rates) / min(rates))
-        return float(np.mean(spreads)) if spreads else math.nan
+        return spread([[a.lr for a in self.answers(candidate, t, 1)] for t in self.tasks])
 
     def refusals(self, candidate: str) -> tuple[int, int]:
         """Return how often a candidate answered without a rate, and how often it was asked."""
@@ -192,6 +212,13 @@ class Bench:
 
     def _all(self, candidate: str) -> list[Answer]:
         return [answer for task in self.tasks for answer in self.answers(candidate, task, 1)]
+
+
+def spread(rates: Iterable[Sequence[float | None]]) -> float:
+    """Return the largest over the smallest rate of each sequence, mean over those with two."""
+    answered = [[rate for rate in each if rate is not None] for each in rates]
+    spreads = [max(each) / min(each) for each in answered if len(each) > 1]
+    return float(np.mean(spreads)) if spreads else math.nan
 
 
 def read(result: RangeTestResult, method: str) -> Answer:

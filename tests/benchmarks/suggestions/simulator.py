@@ -9,7 +9,8 @@ Example:
             best = rates[int(np.argmin(ends))]
             return best, 3 * best
 
-        found = play(search, Path(".lab"), Path("data/benchmark"), DEVELOPMENT)
+        stored = Path("data/benchmark")
+        found = play(search, stored / "lab", stored, DEVELOPMENT)
         print(found.table())
 """
 
@@ -22,8 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lrfinder import InvalidInputError
 from tests.benchmarks.suggestions.lab import EVALUATIONS, SWEEP_RANGE, Array, Recording, recordings
-from tests.benchmarks.suggestions.score import CURVES, Score
+from tests.benchmarks.suggestions.score import CURVES, Score, spread
 from tests.benchmarks.suggestions.task import Schedule
 from tests.benchmarks.suggestions.tasks import TASKS
 from tests.benchmarks.suggestions.truth import Measure, Truth, read_record, truth_from_record
@@ -71,7 +73,7 @@ class Simulation:
                 their losses are returned too.
             stop: called with all losses so far after each step that is paid; True ends the trial.
         """
-        recorded = self._between(self.recording.losses[:, :steps], lr).tolist()
+        recorded: list[float] = self._between(self.recording.losses[:, :steps], lr).tolist()
         losses = recorded[:start]
         for loss in recorded[start:]:
             losses.append(loss)
@@ -142,8 +144,8 @@ class Played:
             wild = "{} of {}".format(*score.wild)
             name = f"{schedule} {length}x, {measure}"
             lines.append(f"{name:28} {numbers} {len(score.excess):6d}  {wild}")
-        spread = np.mean([max(r) / min(r) for r in map(_rates, self.answers.values()) if r])
-        return "\n".join([*lines, f"spread {spread:.2f}, steps {np.mean(self.steps):.0f}"])
+        mean = spread([_rates(answers, "constant") for answers in self.answers.values()])
+        return "\n".join([*lines, f"spread {mean:.2f}, steps {np.mean(self.steps):.0f}"])
 
 
 def play(
@@ -157,6 +159,9 @@ def play(
         folder: where the truth is, in its subfolder `truth`.
         names: of tasks.
         told: whether it is told the length of training.
+
+    Raises:
+        InvalidInputError: there is no complete recording of any of the tasks.
     """
     played = Played({})
     for name, _, recording in recordings(lab, names):
@@ -166,34 +171,26 @@ def play(
             simulation = Simulation(recording, task.optimizer, total)
             played.answers.setdefault((name, length), []).append(search(simulation))
             played.steps.append(simulation.steps)
+    if not played.answers:
+        raise InvalidInputError(f"no complete recording of these tasks in {lab}")
     for schedule, length in CURVES:
         for measure in _MEASURES:
-            truths = {
-                name: truth_from_record(read_record(folder, name), schedule, length, measure)
-                for name, multiple in played.answers
-                if multiple == length
-            }
-            if score := _score(truths, played.answers, schedule, length):
-                played.scores[schedule, length, measure] = score
+            if truths := _truths(folder, played, schedule, length, measure):
+                rates = {name: _rates(played.answers[name, length], schedule) for name in truths}
+                played.scores[schedule, length, measure] = Score.of(truths, rates)
     return played
 
 
-def _score(
-    truths: dict[str, Truth | None],
-    answers: dict[tuple[str, int], list[Rates]],
-    schedule: Schedule,
-    length: int,
-) -> Score | None:
-    excess, regret, decades = {}, {}, {}
-    for name, truth in truths.items():
-        if truth is not None:
-            which = 0 if schedule == "constant" else 1
-            rates = [rate and rate[which] for rate in answers[name, length]]
-            excess[name] = [truth.excess(rate) for rate in rates]
-            regret[name] = [truth.regret(rate) for rate in rates]
-            decades[name] = [truth.decades(rate) for rate in rates if rate is not None]
-    return Score(excess, regret, decades) if excess else None
+def _truths(
+    folder: Path, played: Played, schedule: Schedule, length: int, measure: Measure
+) -> dict[str, Truth]:
+    names = [name for name, multiple in played.answers if multiple == length]
+    found = {
+        name: truth_from_record(read_record(folder, name), schedule, length, measure)
+        for name in names
+    }
+    return {name: truth for name, truth in found.items() if truth is not None}
 
 
-def _rates(answers: Sequence[Rates]) -> list[float]:
-    return [rates[0] for rates in answers if rates is not None]
+def _rates(answers: Sequence[Rates], schedule: Schedule) -> list[float | None]:
+    return [rates and rates[schedule == "onecycle"] for rates in answers]

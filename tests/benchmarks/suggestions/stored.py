@@ -14,6 +14,7 @@ import numpy as np
 from lrfinder import RangeTestResult, StopReason
 from tests.benchmarks.suggestions.files import write_whole
 from tests.benchmarks.suggestions.finders import Answer
+from tests.benchmarks.suggestions.packages import versions
 
 BySeed = dict[str, Any]
 
@@ -56,12 +57,23 @@ class Stored:
             "batch_size": result.batch_size,
             "lr": [result.lr[0], result.lr[-1]],
             "loss": [_short(loss) for loss in result.loss],
+            "versions": versions("lrfinder"),
         }
         self.sweeps.setdefault(str(size), {})[str(seed)] = recorded
 
     def add_answer(self, name: str, size: int, seed: int, answer: Answer) -> None:
         """Keep what a finder said when told `size` times the task's steps."""
         self.answers.setdefault(name, {}).setdefault(f"{size}x", {})[str(seed)] = answer.to_dict()
+
+    @property
+    def versions(self) -> set[str]:
+        """Those that are stored with the records; older ones have none."""
+        seeds = [
+            *self.sweeps.values(),
+            *(s for sizes in self.answers.values() for s in sizes.values()),
+        ]
+        records = (record for by_seed in seeds for record in by_seed.values())
+        return {record["versions"] for record in records if "versions" in record}
 
     def has_sweep(self, size: int, seed: int) -> bool:
         """Whether a range test is stored."""
@@ -72,7 +84,7 @@ class Stored:
         return str(seed) in self.answers.get(name, {}).get(f"{size}x", {})
 
     def forget(self, names: Sequence[str]) -> None:
-        """Drop the answers of finders; of all range tests where "sweep" is among the names."""
+        """Drop the answers of finders; all range tests where "sweep" is among the names."""
         if "sweep" in names:
             self.sweeps.clear()
         for name in names:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 Pair = tuple[Any, Any]
 Schedule = Literal["constant", "onecycle"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+TITLES: dict[Schedule, str] = {"constant": "constant", "onecycle": "OneCycleLR"}
 POINTS = 10
 
 
@@ -47,7 +48,8 @@ class Task:
         build: returns a fresh problem for a seed. PyTorch's global generator has been given that
             seed already, so neither the initial weights nor a shuffling loader need more.
         steps: optimizer updates of one training run, > 0.
-        kind, model, optimizer, batch_size: shown in the report, used for nothing else.
+        kind, model, batch_size: shown in the report, used for nothing else.
+        optimizer: shown in the report, and told to a search that the simulator plays.
         low, high: log10 of the lowest and highest rate of the grid, multiples of 1/4. A
             suggestion outside them counts as no training.
         long: whether runs of four times the steps are measured as well.

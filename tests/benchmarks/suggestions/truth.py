@@ -76,11 +76,6 @@ class Truth:
         """The rate that trains to the lowest loss; the lowest of equals."""
         return float(10.0 ** self.log10_lrs[int(self.losses.argmin())])
 
-    @property
-    def best_is_interior(self) -> bool:
-        """Whether the best rate has neighbours on both sides."""
-        return 0 < int(self.losses.argmin()) < len(self.log10_lrs) - 1
-
     def loss(self, lr: float | None) -> float:
         """Return the expected final loss at a rate; None is a refusal."""
         if lr is None or not (math.isfinite(lr) and lr > 0):
@@ -98,7 +93,10 @@ class Truth:
         return (self.loss(lr) - self.best) / (self.untrained - self.best)
 
     def excess_of_loss(self, loss: float) -> float:
-        """Return a validation loss, capped as a run's is, / best loss - 1."""
+        """Return a validation loss / best loss - 1.
+
+        The loss is capped at the mean before training: it may be of a seed that the grid lacks.
+        """
         return float(np.fmin(loss, self.untrained)) / self.best - 1.0
 
     def decades(self, lr: float) -> float:
@@ -155,13 +153,6 @@ def truth_from_record(
     seeds = min(len(record["initial"]), *(len(losses) for losses in stored.values()))
     losses = [[_number(x) for x in stored[key][:seeds]] for key in keys]
     return Truth([float(key) for key in keys], np.transpose(losses), record["initial"][:seeds])
-
-
-def read_truth(
-    folder: Path, task: str, schedule: Schedule, length: int, measure: Measure = "final"
-) -> Truth | None:
-    """Return the stored curve of a task; see `truth_from_record`."""
-    return truth_from_record(read_record(folder, task), schedule, length, measure)
 
 
 def _number(stored: float | list[float | None] | None) -> float:
