@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("--launches", type=int, default=5, help="processes for each ratio")
     parser.add_argument("--output", type=Path, default=Path("data/performance"))
     arguments = parser.parse_args()
+    os.environ["TQDM_DISABLE"] = "1"  # no bar in the processes that measure
     found = measure(arguments.rounds, arguments.launches)
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "cost.json").write_text(json.dumps(found, indent=1) + "\n")

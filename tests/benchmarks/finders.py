@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import math
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,8 +15,6 @@ from importlib import metadata
 from tests.benchmarks.suggestions.packages import is_installed
 from tests.benchmarks.suggestions.task import Problem
 from tests.benchmarks.workloads import END_LR, START_LR, Workload
-
-os.environ["TQDM_DISABLE"] = "1"  # no bar for anybody
 
 # By name: the distribution and the module.
 PACKAGES = {

@@ -54,7 +54,7 @@ def _draw_scores(ax: Axes, scores: dict[str, Score], colour: str) -> None:
     ax.set_yticks(range(len(ranked)), ranked)
     ax.set_ylim(-0.6, len(ranked) - 0.3)
     ax.set_xscale("log")
-    ax.set_xlabel("final loss / best - 1 (dot: a task, diamond: median)")
+    ax.set_xlabel("excess (dot: a task, diamond: median)")
     ax.grid(axis="x", alpha=0.3)
 
 
