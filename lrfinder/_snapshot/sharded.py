@@ -24,10 +24,10 @@ def reset_sharded_state(model: nn.Module) -> None:
     The gradients of that iteration are lost.
     """
     for root in _roots(model):
-        # Of a collective that was under way; and of a model that has never done a forward pass.
+        # A collective was under way; or there is nothing to reset: an older torch has no such
+        # method, and a model that has never done a forward pass not what it resets.
         with suppress(RuntimeError, AttributeError):
-            if hasattr(root, "reset_iter_state"):
-                root.reset_iter_state()
+            root.reset_iter_state()
     reshard(model)
 
 

@@ -49,10 +49,9 @@ def imports(rounds: int = 7) -> dict[str, list[float]]:
         for module, taken in times.items():
             code = f"import time; t = time.process_time(); import {module}"
             taken.append(float(_python("-c", f"{code}; print(time.process_time() - t)")))
+    _, *of_torch = times["torch"]  # the first round reads the files from disk
     return {
-        module: [own / torchs for own, torchs in zip(times[module], times["torch"], strict=True)][
-            1:
-        ]
+        module: [own / other for own, other in zip(times[module][1:], of_torch, strict=True)]
         for module in modules
     }
 

@@ -97,10 +97,14 @@ def sweep_of(kind, evaluated=False):
     if evaluated:  # leaves the parameters of the root gathered
         with torch.no_grad():
             model(inputs)
-    result = LRFinder(model, optimizer, MSE).range_test(
+    result = validated_sweep(model, optimizer, loader)
+    return result, same(before, everything(model, optimizer)), is_sharded(model)
+
+
+def validated_sweep(model, optimizer, loader):
+    return LRFinder(model, optimizer, MSE).range_test(
         loader, loader, num_iter=12, start_lr=1e-4, end_lr=0.1, progress=False
     )
-    return result, same(before, everything(model, optimizer)), is_sharded(model)
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +145,7 @@ def new_model(kind):
     model, loader = sharded(kind)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    result = LRFinder(model, optimizer, MSE).range_test(
-        loader, loader, num_iter=12, start_lr=1e-4, end_lr=0.1, progress=False
-    )
+    result = validated_sweep(model, optimizer, loader)
     return result, all(map(torch.equal, model.parameters(), before))
 
 
