@@ -120,7 +120,7 @@ def make_or_skip(kind: type[Optimizer], options: dict[str, Any], device: str) ->
 def test_training_goes_on_bit_for_bit(
     kind: type[Optimizer], options: dict[str, Any], device: str, started: int
 ) -> None:
-    """State, its types and the next 20 losses are those of a training without a range test."""
+    """State, its types and the next 8 losses are those of a training without a range test."""
     make = make_or_skip(kind, options, device)
     with_test, without = make(), make()
     with_test.train(started), without.train(started)
@@ -129,7 +129,7 @@ def test_training_goes_on_bit_for_bit(
     result = finder.range_test(with_test.batches, num_iter=12, end_lr=1.0, progress=False)
     assert len(set(result.loss)) > 1  # it did train meanwhile
     assert with_test.witness() == before
-    assert bits(with_test.train(20)) == bits(without.train(20))
+    assert bits(with_test.train(8)) == bits(without.train(8))
 
 
 def test_every_class_runs_in_some_variant_on_the_cpu() -> None:

@@ -28,7 +28,7 @@ def task(optimizer_class):
     return model, optimizer, loader, (inputs[1400:], targets[1400:])
 
 
-def validation_loss_after_training(optimizer_class, lr, epochs=8):
+def validation_loss_after_training(optimizer_class, lr, epochs=4):
     model, optimizer, loader, (inputs, targets) = task(optimizer_class)
     for group in optimizer.param_groups:
         group["lr"] = lr
