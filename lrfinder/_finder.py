@@ -144,7 +144,8 @@ class LRFinder:
         self.model = model
         self.optimizer = optimizer
         self.criterion = criterion
-        self.device = compute_device(model) if device is None else torch.device(device)
+        # Of "cuda" this is the current one; and its generators exist, so that they are restored.
+        self.device = compute_device(model) if device is None else torch.empty(0, device=device).device
         self._training_step = training_step
         self._update_step = update_step
         self._autocast = autocast

@@ -53,7 +53,7 @@ def _begin_on_device(vector: Tensor, group: dist.ProcessGroup, check: Callable[[
     """Begin the sum and its copy to the host beside the stream of the training."""
     runtime: Any = getattr(torch, vector.device.type)
     numbers = torch.cat((vector, vector[-1:]))
-    host = torch.empty(len(numbers), dtype=numbers.dtype, pin_memory=True)
+    host = torch.empty(len(numbers), dtype=numbers.dtype, device="cpu", pin_memory=True)
     event, side = runtime.Event(), _side_stream(runtime, vector.device)
     side.wait_stream(runtime.current_stream(vector.device))
     with runtime.stream(side):

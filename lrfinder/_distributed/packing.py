@@ -56,8 +56,8 @@ def pack(
         values = [*map(float, scalars), *padding]
         sums = [value * weight for value, weight in zip(values, weights, strict=True)]
         status = status._replace(non_finite=not math.isfinite(values[0]))
-        return torch.tensor([*sums, *weights, *status], dtype=torch.float64)
-    known = torch.tensor([*weights, *status], dtype=torch.float64)
+        return torch.tensor([*sums, *weights, *status], dtype=torch.float64, device="cpu")
+    known = torch.tensor([*weights, *status], dtype=torch.float64, device="cpu")
     known = known.pin_memory().to(device, non_blocking=True)
     numbers = (torch.as_tensor(x, dtype=known.dtype, device=device) for x in (*scalars, *padding))
     on_device = torch.stack([number.detach().reshape(()) for number in numbers])

@@ -98,7 +98,7 @@ class DiskStorage:
         self._directory = directory
         # Reading and writing goes through numpy, and torch never resizes a tensor again that was
         # converted to numpy once. Therefore the user's tensors are not.
-        self._staged = torch.empty(_CHUNK, dtype=torch.uint8)
+        self._staged = torch.empty(_CHUNK, dtype=torch.uint8, device="cpu")
         with _explained(f"snapshot needs a writable directory, got '{directory}'"):
             self._file: BinaryIO = tempfile.TemporaryFile(  # noqa: SIM115 - closed by close()
                 dir=directory, prefix="lrfinder-", buffering=0

@@ -96,7 +96,7 @@ def _pinned_transfer(device: torch.device) -> Transfer:
     runtime = getattr(torch, device.type)
 
     def transfer(scalars: Sequence[Scalar]) -> tuple[Tensor, Any]:
-        host = torch.empty(len(scalars), dtype=torch.float64, pin_memory=True)
+        host = torch.empty(len(scalars), dtype=torch.float64, device="cpu", pin_memory=True)
         for place, scalar in zip(host, scalars, strict=True):
             if isinstance(scalar, Tensor):
                 place.copy_(scalar.detach().to(torch.float64).reshape(()), non_blocking=True)

@@ -69,7 +69,7 @@ class _Watch(threading.local):
     """What is known of the range tests of one thread.
 
     Attributes:
-        restored: parameter groups of the optimizers that are restored afterwards.
+        restored: the optimizers that are restored afterwards, among other objects.
         step: the swept optimizer of the innermost update step, and the list that is filled with
             the rates it used; None outside of an update step.
     """
@@ -89,7 +89,7 @@ _users = 0
 def allow_steps_of(optimizers: Iterable[Any]) -> Iterator[None]:
     """Let update steps of this thread step these optimizers; other objects are ignored."""
     before = _watch.restored
-    _watch.restored = (*before, *(getattr(each, "param_groups", None) for each in optimizers))
+    _watch.restored = (*before, *optimizers)
     try:
         yield
     finally:
@@ -111,8 +111,10 @@ def _count_users(change: int) -> None:
 def _check_restored(optimizer: Optimizer, *_: Any) -> None:
     if _watch.step is None:  # a step of another thread
         return
-    # Wrappers share the list of groups with the optimizer that they step.
-    if not any(optimizer.param_groups is known for known in _watch.restored):
+    # Wrappers share the list of groups with the optimizer that they step, also once that has
+    # loaded a state and has a new list.
+    known = (getattr(each, "param_groups", None) for each in _watch.restored)
+    if not any(optimizer.param_groups is groups for groups in known):
         raise InvalidInputError(
             f"update_step steps an optimizer, {type(optimizer).__name__}, that would not be "
             "restored; add it, and its model if that is another one, to "

@@ -57,6 +57,15 @@ def own_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_the_default_device_of_torch_is_not_that_of_the_copies() -> None:
+    training = Training()
+    before = training.witness()
+    with torch.device("meta"):  # a stand-in for an accelerator
+        training.range_test("disk")
+    assert training.steps == 5
+    assert training.witness() == before
+
+
 @pytest.fixture(params=["disk", "path"])
 def where(request: pytest.FixtureRequest, own_tmp: Path) -> Any:
     return "disk" if request.param == "disk" else own_tmp

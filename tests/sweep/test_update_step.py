@@ -12,6 +12,9 @@ from torch.utils.data import DataLoader
 from lrfinder import InvalidInputError, LRFinder, LRFinderWarning
 
 
+SHORT = {"num_iter": 5, "progress": False}
+
+
 class Gan:
     """What a script for adversarial training has at hand."""
 
@@ -244,6 +247,21 @@ def test_a_rate_that_is_a_tensor_may_be_used_unseen_as_by_a_replayed_graph(model
     usual = LRFinder(model, optimizer, nn.CrossEntropyLoss())
     expected = usual.range_test(batches, num_iter=30, progress=False)
     assert result.loss == pytest.approx(expected.loss)
+
+
+def test_an_optimizer_that_loads_its_state_in_the_step_is_still_known(model, optimizer, batches):
+    """It has another list of groups from then on, as when its state is moved to a device."""
+    update = plain_update(optimizer)
+
+    def reload_and_update(model, batch):
+        optimizer.load_state_dict(optimizer.state_dict())
+        return update(model, batch)
+
+    sweeps = [
+        LRFinder(model, optimizer, update_step=step).range_test(batches, **SHORT)
+        for step in (update, reload_and_update)
+    ]
+    assert sweeps[0].loss == sweeps[1].loss
 
 
 # What it cannot know: that the inner finder restores its own model.
