@@ -145,7 +145,9 @@ class LRFinder:
         self.optimizer = optimizer
         self.criterion = criterion
         # Of "cuda" this is the current one; and its generators exist, so that they are restored.
-        self.device = compute_device(model) if device is None else torch.empty(0, device=device).device
+        self.device = (
+            compute_device(model) if device is None else torch.empty(0, device=device).device
+        )
         self._training_step = training_step
         self._update_step = update_step
         self._autocast = autocast

@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 
 from lrfinder import InvalidInputError, LRFinder, LRFinderWarning
 
-
 SHORT = {"num_iter": 5, "progress": False}
 
 
