@@ -191,25 +191,35 @@ class Snapshot:
         self._seen[id(thing)] = thing
 
     def _visit_loader(self, loader: Any) -> None:
+        self._seen[id(loader)] = loader
         self._state.structure.append(capture_dict(attributes(loader)))
-        # Accelerate's loaders wrap another one, and keep a list of those in use.
+        # Accelerate's loaders keep a list of those in use.
         self._visit(attributes(getattr(loader, "gradient_state", None)))
-        if hasattr(loader, "base_dataloader"):
-            self._visit_loader(loader.base_dataloader)
         dataset = getattr(loader, "dataset", None)
         while dataset is not None and id(dataset) not in self._seen:
             # It may be huge, and a sampler may refer to it.
             self._seen[id(dataset)] = dataset
             dataset = getattr(dataset, "dataset", None)
-        for name in ("sampler", "batch_sampler"):
-            self._visit(attributes(getattr(loader, name, None)))
+        self._visit_samplers(loader)
         self._visit_generators(loader)
 
+    def _visit_samplers(self, loader: Any) -> None:
+        """Capture the attributes of a loader's samplers, and of those that they draw from."""
+        owners = [loader]
+        for owner in owners:
+            for name in ("sampler", "batch_sampler"):
+                sampler = getattr(owner, name, None)
+                if attributes(sampler) and not any(sampler is other for other in owners):
+                    self._visit(attributes(sampler))
+                    owners.append(sampler)
+
     def _visit_generators(self, root: Any) -> None:
-        """Capture the generators that a loader or data set refers to, but not its data."""
+        """Capture the generators and loaders that an object refers to, but not its data."""
         for thing in search(root):
             if isinstance(thing, _rng.GENERATORS):
                 self._visit(thing)
+            elif isinstance(thing, DataLoader) and id(thing) not in self._seen:
+                self._visit_loader(thing)
             elif hasattr(thing, "__dict__"):
                 self._state.generators.append(capture_generator_attributes(attributes(thing)))
 

@@ -74,6 +74,30 @@ class Loader:
             yield torch.randn(4, 3, generator=self.generator), torch.zeros(4, 1)
 
 
+class Epochs:
+    """A sampler of nobody's class, whose order depends on the number of the epoch alone."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return 24
+
+    def __iter__(self) -> Iterator[int]:
+        self.epoch += 1
+        return iter(np.random.default_rng(self.epoch).permutation(24).tolist())
+
+
+class Wrapper:
+    """A loader of nobody's class around one of torch."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.inner = loader
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.inner)
+
+
 LOADERS = {
     "global generator": lambda: DataLoader(dataset(), 4, shuffle=True),
     "own generator": lambda: DataLoader(dataset(), 4, shuffle=True, generator=generator(1)),
@@ -88,6 +112,10 @@ LOADERS = {
         batch_sampler=BatchSampler(RandomSampler(range(24), generator=generator(2)), 4, True),
     ),
     "sampler of nobody's class": lambda: DataLoader(dataset(), batch_sampler=Shuffled()),
+    "sampler of nobody's class in a batch sampler": lambda: DataLoader(
+        dataset(), batch_sampler=BatchSampler(Epochs(), 4, True)
+    ),
+    "wrapped": lambda: Wrapper(DataLoader(dataset(), 4, sampler=Epochs())),
     "noisy data": lambda: DataLoader(Noisy(), 4),
     "part of noisy data": lambda: DataLoader(random_split(Noisy(), [12, 12])[0], 4),
     "loader of nobody's class": Loader,
