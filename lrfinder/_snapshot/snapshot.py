@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from lrfinder._errors import InvalidInputError, warn
@@ -176,6 +177,8 @@ class Snapshot:
             self._state.structure.append(lambda: reset_sharded_state(thing))
             self._visit(thing)
         elif is_known(thing):
+            if isinstance(thing, Optimizer):
+                self._visit_optimizer_state(thing)
             self._visit(thing)
         elif hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
             self._visit_state_dict(thing)
@@ -189,6 +192,14 @@ class Snapshot:
                 f"and other objects with attributes, got {type(thing).__name__}; leave it out"
             )
         self._seen[id(thing)] = thing
+
+    def _visit_optimizer_state(self, optimizer: Optimizer) -> None:
+        """Capture the objects in the state of each parameter, such as the projectors of GaLore."""
+        for state in optimizer.state.values():
+            for thing in self._visit(state):
+                if _has_attributes(thing) and id(thing) not in self._seen:
+                    self._seen[id(thing)] = thing
+                    self._visit_attributes(thing)
 
     def _visit_loader(self, loader: Any) -> None:
         self._seen[id(loader)] = loader

@@ -160,6 +160,38 @@ def test_state_keeps_its_type_whatever_happens_to_it(kind: type[Optimizer]) -> N
     assert training.witness() == before
 
 
+class Projected(torch.optim.SGD):
+    """Steps through an object that it keeps for each parameter, as GaLore does."""
+
+    def step(self, closure: Any = None) -> Any:
+        loss = super().step(closure)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                state.setdefault("projector", Projector()).update(parameter)
+        return loss
+
+
+class Projector:
+    def __init__(self) -> None:
+        self.updates = 0
+        self.mean = torch.zeros(())
+
+    @torch.no_grad()
+    def update(self, parameter: Tensor) -> None:
+        self.updates += 1
+        self.mean.lerp_(parameter.mean(), 0.5)
+        parameter.sub_(self.mean / self.updates)
+
+
+def test_objects_in_the_state_go_on_as_if_nothing_had_been() -> None:
+    with_test, without = (Training(Projected, {"lr": 0.1}, "cpu") for _ in range(2))
+    with_test.train(3), without.train(3)
+    finder = LRFinder(with_test.model, with_test.optimizer, nn.MSELoss())
+    finder.range_test(with_test.batches, num_iter=12, end_lr=1.0, progress=False)
+    assert bits(with_test.train(8)) == bits(without.train(8))
+
+
 @pytest.mark.skipif(torch.__version__ < (2, 4), reason="torch has no bfloat16 MSE on the CPU")
 def test_full_precision_moments_of_half_precision_parameters_go_on_bit_for_bit() -> None:
     def make() -> Training:
