@@ -43,7 +43,7 @@ from lrfinder._sweep.loop import Record, SweepRunner
 from lrfinder._sweep.loss import Autocast, Criterion, LossFunction, TrainingStep
 from lrfinder._sweep.open_range import LRRange, resolve_range, sweep_from_flat
 from lrfinder._sweep.progress import Progress
-from lrfinder._sweep.smoothing import check_smooth_f
+from lrfinder._sweep.smoothing import checked_smooth_f
 from lrfinder._sweep.step import ClipGrad, Step, make_step
 from lrfinder._sweep.stopping import DivergenceStop, StopCondition, check_diverge_th
 from lrfinder._sweep.update_step import UpdateStep, allow_steps_of
@@ -77,7 +77,8 @@ class LRFinder:
         device: where the model is during the range test; None for where it is now.
         training_step: `f(model, batch) -> loss` for batches of any other form. The loss is a scalar
             tensor, or a dict or object with `loss`; other scalars in the dict are recorded as
-            metrics. Beside `update_step`, it is used for the validation loss.
+            metrics. It must leave the batch as it is, for some are kept and used again. Beside
+            `update_step`, it is used for the validation loss.
         update_step: `f(model, batch) -> loss` that also does backward and every optimizer step, for
             several optimizers, for example. The rate of `optimizer` is swept; list every other
             optimizer that it steps in `preserve`.
@@ -184,7 +185,8 @@ class LRFinder:
         """Sweep the learning rate, record the losses, and restore everything.
 
         Args:
-            train_loader: any iterable of batches; iterated again when it ends.
+            train_loader: any iterable of batches; iterated again when it ends. Its batches are
+                tensors of their own, not one buffer that is filled again and again.
             val_loader: for a validation loss beside the training loss; None for none.
             start_lr: first learning rate, > 0, or one for each swept parameter group; None for one
                 so low that the curve begins flat.
@@ -226,7 +228,7 @@ class LRFinder:
         with report_errors(self.model):
             num_iter = checked_num_iter(num_iter)
             check_callables(None, on_step=on_step)
-            check_smooth_f(smooth_f)
+            smooth_f = checked_smooth_f(smooth_f)
             check_diverge_th(diverge_th)
             accumulation_steps = self._micro_batches(accumulation_steps)
             val_every = whole_number("val_every", val_every)

@@ -149,7 +149,8 @@ class RangeTestResult:
         if name not in recorded:
             raise InvalidInputError(f"expected on to be one of {', '.join(recorded)}, got {on!r}")
         repeats = self.repeats if name == "loss" and self.repeats else (recorded[name],)
-        steps = np.asarray(self.val_steps if name == "val_loss" else range(len(self)), dtype=int)
+        is_validation = name == "val_loss" and self.val_loss  # a metric may have the same name
+        steps = np.asarray(self.val_steps if is_validation else range(len(self)), dtype=int)
         sign = -1.0 if self._is_negated(name, maximize) else 1.0
         return Curve(
             lr=np.asarray(self.lr, dtype=np.float64)[steps],

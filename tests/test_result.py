@@ -45,6 +45,13 @@ def test_a_rule_reads_the_quantity_that_was_asked_for():
     assert make().curve().loss.tolist() == [5, 4, 3, 2, 1]
 
 
+def test_a_metric_may_be_called_like_the_validation_loss():
+    result = make(metrics={"val_loss": (0.1, 0.2, 0.3, 0.4, 0.5)})
+    curve = result.curve("val_loss")
+    assert curve.lr.tolist() == list(result.lr)
+    assert curve.loss.tolist() == [0.1, 0.2, 0.3, 0.4, 0.5]
+
+
 def test_what_is_to_be_maximised_is_turned_over():
     metrics = {"accuracy": (0.1, 0.2, 0.3, 0.4, 0.5)}
     curve = make(metrics=metrics).curve("accuracy", maximize=True)

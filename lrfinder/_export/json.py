@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import ResultFileError
 from lrfinder._sweep.grid import check_step_mode
-from lrfinder._sweep.smoothing import check_smooth_f
+from lrfinder._sweep.smoothing import checked_smooth_f
 from lrfinder._sweep.stopping import StopReason
 
 FORMAT_VERSION = 1
@@ -123,7 +123,7 @@ def result_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         "maximize": bool(content.get("maximize", False)),
     }
     check_step_mode(fields["step_mode"])
-    check_smooth_f(fields["smooth_f"])
+    checked_smooth_f(fields["smooth_f"])
     steps, lr = len(fields["lr"]), fields["lr"]
     if not all(math.isfinite(rate) and rate > 0 for rate in lr):
         raise ValueError("learning rates that are not positive and finite")

@@ -14,13 +14,14 @@ from lrfinder._sweep.checks import is_number
 Array = npt.NDArray[np.float64]
 
 
-def check_smooth_f(smooth_f: float) -> None:
-    """Raise `InvalidInputError` if a smoothing factor is outside [0, 1)."""
+def checked_smooth_f(smooth_f: float) -> float:
+    """Return a smoothing factor as a float; raise `InvalidInputError` if it is outside [0, 1)."""
     if not (is_number(smooth_f) and 0 <= smooth_f < 1):
         raise InvalidInputError(
             f"smooth_f must be a number in [0, 1), got {smooth_f!r}; 0 turns smoothing off, 0.05 "
             "gives each new loss a weight of 5 %"
         )
+    return float(smooth_f)
 
 
 def ema_step(previous: float | None, value: float, smooth_f: float) -> float:

@@ -39,6 +39,11 @@ _SIGMAS = 6.5
 _AT_THE_END = 1.5
 # From 10 % to 90 % of a step that a Gaussian has smoothed, in its standard deviations.
 _TEN_TO_NINETY = 2.563
+# What lets a sweep go on that was ended from outside.
+_TO_GO_ON = {
+    StopReason.OUT_OF_DATA: "pass a loader that can be iterated again",
+    StopReason.CALLBACK: "let on_step end the sweep later",
+}
 # The curve begins flat if less than this share of its fall is done in its first decade.
 _FLAT = 0.1
 
@@ -160,7 +165,7 @@ class Descent(NamedTuple):
                 f"no loss is finite, not even at the first learning rate, {self.curve.lr[0]:.1e}; "
                 "check the batches, the loss and the precision"
             )
-        advice = "lower start_lr and end_lr, or raise num_iter"
+        advice = advise_to_go_on(self.curve) or "lower start_lr and end_lr, or raise num_iter"
         if finite == points < self.curve.steps:
             advice = 'lower val_every, or pass on="loss"'
         return f"need at least {_FEWEST_POINTS} finite points, got {finite} of {points}; {advice}"
@@ -170,10 +175,12 @@ class Descent(NamedTuple):
         first, last = self.lr[0], self.lr[-1]
         risen = np.flatnonzero(self.loss - self.loss[0] > self._smallest_change)
         if not (len(risen) or self.exploded):
+            advice = advise_to_go_on(self.curve) or (
+                "raise end_lr or num_iter, use larger batches, or pass cached_batches=1"
+            )
             return (
                 f"the loss shows no descent, only noise: it falls by {self.fall:.2g} where its "
-                f"noise is {self.noise:.2g}, from lr={first:.1e} to {last:.1e}; raise end_lr or "
-                "num_iter, use larger batches, or pass cached_batches=1"
+                f"noise is {self.noise:.2g}, from lr={first:.1e} to {last:.1e}; {advice}"
             )
         begin = self.lr[risen[0]] if len(risen) else last
         if begin <= 10 * first:
@@ -186,6 +193,11 @@ class Descent(NamedTuple):
             f"the loss does not fall before it rises at lr={begin:.1e}; raise num_iter so that "
             "more steps are taken below that rate, or use larger batches"
         )
+
+
+def advise_to_go_on(curve: Curve) -> str | None:
+    """Return what lets a sweep go on that its data or a callback has ended; None for another."""
+    return _TO_GO_ON.get(curve.stop_reason)
 
 
 class Reading(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from lrfinder._errors import NoSuggestionError
 from lrfinder._sweep.stopping import StopReason
 from lrfinder.suggestion._curve import Curve
-from lrfinder.suggestion._descent import Descent
+from lrfinder.suggestion._descent import Descent, advise_to_go_on
 
 # A descent over fewer steps than this is told by a handful of batches.
 _FEWEST_STEPS = 5
@@ -153,7 +153,7 @@ def _stop_findings(curve: Curve) -> Iterator[Finding]:
     if curve.stop_reason is StopReason.OUT_OF_DATA:
         yield Finding(
             Diagnosis.OUT_OF_DATA,
-            f"The sweep ended at {last}; pass a loader that can be iterated again.",
+            f"The sweep ended at {last}; {advise_to_go_on(curve)}.",
             doubtful=True,
         )
 

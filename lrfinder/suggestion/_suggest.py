@@ -7,7 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder.suggestion._curve import Curve
-from lrfinder.suggestion._descent import Descent, Reading, Rule, analyze_descent
+from lrfinder.suggestion._descent import (
+    Descent,
+    Reading,
+    Rule,
+    advise_to_go_on,
+    analyze_descent,
+)
 from lrfinder.suggestion._diagnosis import (
     advise_higher_end,
     advise_lower_start,
@@ -71,9 +77,10 @@ def _check_inside(lr: float, descent: Descent) -> None:
             f"the descent goes on beyond the last learning rate, {last:.1e}; "
             f"{advise_higher_end(descent.curve)}"
         )
+    goes_on = None if descent.exploded else advise_to_go_on(descent.curve)
     raise NoSuggestionError(
-        f"the loss falls until lr={last:.1e}, where it breaks down or the sweep ends; raise "
-        "num_iter, so that more steps are taken below that rate"
+        f"the loss falls until lr={last:.1e}, where it breaks down or the sweep ends; "
+        f"{goes_on or 'raise num_iter, so that more steps are taken below that rate'}"
     )
 
 

@@ -71,6 +71,30 @@ def test_the_advice_of_a_refusal_fits_its_cause(loss, advice):
         result(loss).suggest()
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        [2.3, 2.3, 2.2],
+        2.3 + 0.01 * np.sin(7 * np.arange(40) ** 2),
+        2.3 - np.exp((np.arange(65) - 64) / 3.0),
+    ],
+    ids=["too few", "only noise", "still falling"],
+)
+@pytest.mark.parametrize(
+    ("stop", "advice"),
+    [
+        (StopReason.OUT_OF_DATA, "pass a loader that can be iterated again"),
+        (StopReason.CALLBACK, "let on_step end the sweep later"),
+    ],
+)
+def test_a_sweep_that_was_ended_from_outside_has_to_go_on(loss, stop, advice):
+    """More steps would end it at a still lower rate."""
+    with pytest.raises(NoSuggestionError) as refused:
+        result(loss, stop=stop).suggest()
+    assert advice in str(refused.value)
+    assert "num_iter" not in str(refused.value)
+
+
 def test_an_explosion_counts_as_a_rise_after_the_minimum():
     swept = result(with_explosion(1e4), lr=np.geomspace(1e-7, 1, 83))
     assert Diagnosis.NEVER_DIVERGED not in {finding.diagnosis for finding in swept.diagnose()}

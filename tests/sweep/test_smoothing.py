@@ -1,12 +1,14 @@
 """The moving average: a constant stays that constant, and there is no hidden debiasing."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lrfinder import InvalidInputError
-from lrfinder._sweep.smoothing import check_smooth_f, ema
+from lrfinder._sweep.smoothing import checked_smooth_f, ema
 
 numbers = st.floats(-1e3, 1e3)
 lengths = st.integers(1, 60)
@@ -33,7 +35,12 @@ def test_a_factor_of_zero_records_the_raw_values(losses):
     assert ema(losses, 0) == losses
 
 
+def test_a_factor_of_numpy_or_a_fraction_is_a_float():
+    for smooth_f in (np.float32(0.5), Fraction(1, 2)):
+        assert type(checked_smooth_f(smooth_f)) is float
+
+
 @pytest.mark.parametrize("smooth_f", [1.0, 1.5, -0.1, float("nan")])
 def test_a_factor_outside_zero_to_one_is_refused(smooth_f):
     with pytest.raises(InvalidInputError, match=r"smooth_f must be a number in \[0, 1\), got"):
-        check_smooth_f(smooth_f)
+        checked_smooth_f(smooth_f)
