@@ -33,6 +33,7 @@ from lrfinder._sweep.checks import (
     check_exclusive,
     check_model_and_optimizer,
     check_preserve,
+    check_scaler,
     optional_whole_number,
     reject_keywords,
     whole_number,
@@ -136,6 +137,7 @@ class LRFinder:
             check_model_and_optimizer(model, optimizer)
             check_callables(criterion, training_step=training_step, update_step=update_step)
             check_autocast(autocast)
+            check_scaler(scaler)
             check_preserve(preserve)
             if training_step is not None:
                 check_exclusive("training_step", criterion=criterion)

@@ -79,6 +79,16 @@ def check_autocast(autocast: Any) -> None:
         )
 
 
+def check_scaler(scaler: Any) -> None:
+    """Raise `InvalidInputError` if `scaler` cannot scale a loss and step; None is fine."""
+    works = all(callable(getattr(scaler, name, None)) for name in ("scale", "step", "update"))
+    if scaler is not None and not works:
+        raise InvalidInputError(
+            f"scaler must be a gradient scaler, got {scaler!r}; pass torch.amp.GradScaler(), or "
+            "leave it out for none"
+        )
+
+
 def check_preserve(preserve: Any) -> None:
     """Raise `InvalidInputError` if `preserve` is not a list or tuple."""
     if not isinstance(preserve, (list, tuple)):

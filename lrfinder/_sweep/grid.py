@@ -122,7 +122,7 @@ def check_rates(start_lr: float, end_lr: float) -> None:
     for name, lr in (("start_lr", start_lr), ("end_lr", end_lr)):
         if not (is_number(lr) and math.isfinite(lr) and lr > 0):
             raise InvalidInputError(
-                f"{name} must be positive and finite, got {lr!r}; 1e-7 to 10 suit most models"
+                f"{name} must be a positive, finite number, got {lr!r}; 1e-7 to 10 suit most models"
             )
     if not start_lr < end_lr:
         raise InvalidInputError(

@@ -24,7 +24,8 @@ def learning_rates(optimizer: Optimizer) -> list[float]:
     """Return the current learning rate of each parameter group.
 
     Raises:
-        InvalidInputError: if a group has no learning rate, or one that requires a gradient.
+        InvalidInputError: if a group has no learning rate, one that requires a gradient, or a
+            tensor of whole numbers.
     """
     lrs: list[Any] = [group.get("lr") for group in optimizer.param_groups]
     if any(lr is None for lr in lrs):
@@ -37,6 +38,11 @@ def learning_rates(optimizer: Optimizer) -> list[float]:
         raise InvalidInputError(
             f"{type(optimizer).__name__} has a learning rate that requires a gradient; the range "
             "test sets the rates itself: pass an optimizer whose rate is a number"
+        )
+    if any(isinstance(lr, Tensor) and not lr.is_floating_point() for lr in lrs):
+        raise InvalidInputError(
+            f"{type(optimizer).__name__} has a learning rate in a tensor of whole numbers; give it "
+            "one of floating point, as with lr=torch.tensor(1e-3)"
         )
     return [float(lr) for lr in lrs]
 

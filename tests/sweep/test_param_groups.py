@@ -139,7 +139,7 @@ def test_groups_that_share_a_tensor_rate_get_one_each(model, batches):
     assert applied[0] != applied[1]
 
 
-@pytest.mark.parametrize("lr", [None, torch.tensor(0.1, requires_grad=True)])
+@pytest.mark.parametrize("lr", [None, torch.tensor(0.1, requires_grad=True), torch.tensor(1)])
 def test_a_rate_that_cannot_be_set_is_refused(model, batches, lr):
     """Hugging Face's Adafactor computes its own rate and says lr=None."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
