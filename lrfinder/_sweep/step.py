@@ -87,7 +87,9 @@ class GradientStep:
         for batch, weight in zip(self._micro_batches, weights, strict=True):
             is_last = len(outputs) == len(weights) - 1
             with nullcontext() if is_last else without_sync(self._loss.model):
-                outputs.append(self._differentiate(batch, weight))
+                output = self._differentiate(batch, weight)
+            # A replayed graph, as of `torch.compile`, writes its next loss to the same memory.
+            outputs.append(output._replace(loss=output.loss.clone()))
         return _mean(outputs, weights)
 
     def _differentiate(self, batch: Any, weight: float = 1.0) -> StepOutput:

@@ -89,7 +89,8 @@ class Validation:
             if parameters:
                 self._optimizer.eval()
             self._model.eval()
-            losses = [self._loss(batch).loss for batch in batches]
+            # Copies, for a replayed graph writes its next loss to the same memory.
+            losses = [self._loss(batch).loss.clone() for batch in batches]
         finally:
             self._model.train()  # some modules do more here than to set the flag
             for module, training in flags:

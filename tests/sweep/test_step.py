@@ -40,6 +40,34 @@ def test_accumulating_micro_batches_of_any_size_equals_the_whole_batch(
     assert parts.batch_size == whole.batch_size == 64
 
 
+class Replayed(torch.autograd.Function):
+    """The loss at the end of a graph on an accelerator, which is replayed into the same memory."""
+
+    memory = torch.zeros(())
+
+    @staticmethod
+    def forward(ctx, loss):
+        return Replayed.memory.copy_(loss).detach()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+def test_losses_of_a_replayed_graph_are_those_of_their_own_batches(model, optimizer, batches):
+    losses = []
+    for last in (nn.Identity(), Replayed.apply):
+
+        def criterion(outputs, targets, last=last):
+            return last(nn.functional.cross_entropy(outputs, targets))
+
+        result = LRFinder(model, optimizer, criterion).range_test(
+            batches, batches, num_iter=5, accumulation_steps=3, val_batches=2, progress=False
+        )
+        losses.append((result.loss, result.val_loss))
+    assert losses[0] == losses[1]
+
+
 def test_there_is_one_rate_and_one_step_for_each_accumulated_update(model, optimizer, batches):
     used = []
     optimizer.register_step_pre_hook(lambda opt, *_: used.append(opt.param_groups[0]["lr"]))
