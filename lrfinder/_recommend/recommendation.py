@@ -420,6 +420,11 @@ def _why(search: Search, scale: float) -> str:
         )
     kind = "validation loss" if best.val_losses else "loss"
     found = f"{trials} the one at lr={best.lr:.1e} ended lowest, at a {kind} of {best.loss:.4g}"
+    if len(best.losses) < search.trial_steps:  # its loss at the end is an estimate
+        found = (
+            f"{trials} the one at lr={best.lr:.1e} was ahead when the budget ended it after "
+            f"{len(best.losses)} steps"
+        )
     if scale == 1:
         return found
     length = f"{search.total_steps} steps" if search.total_steps is not None else "a longer run"

@@ -7,20 +7,20 @@ import pytest
 
 from lrfinder._recommend.length import LengthLaw
 from lrfinder._recommend.recommendation import interval, recommend
-from lrfinder._recommend.trial import Trial, is_within_noise
+from lrfinder._recommend.trial import Trial, is_within_noise, tail_mean
 from lrfinder._sweep.loop import Record
 from lrfinder.suggestion import Confidence, Diagnosis
 from tests.recommend.helpers import BATCHES, Training
 from tests.suggestion.helpers import logistic, result
 
 
-def recommended(train, fall_at):
+def recommended(train, fall_at, budget=250):
     """Recommend after a sweep that falls around a rate and explodes above 30 times that."""
     loss = logistic(60, centre=fall_at, width=0.2, top=2.0, explode_at=30 * fall_at)
     return recommend(
         result(loss + BATCHES[:60]),
         train,
-        budget=250,
+        budget=budget,
         lr_range=(1e-7, 10.0),
         total_steps=None,
         epoch_steps=0,
@@ -56,6 +56,19 @@ def whatever_the_rate(lr, steps, stop, *, validate):
 def test_trials_that_differ_by_noise_alone_are_reported():
     assert Diagnosis.TRIALS_ALIKE in diagnoses(recommended(whatever_the_rate, fall_at=1e-2))
     assert Diagnosis.TRIALS_ALIKE not in diagnoses(recommended(Training(0.1).train, fall_at=3e-2))
+
+
+@pytest.mark.parametrize("budget", [120, 140, 250])
+@pytest.mark.parametrize("fall_at", [1e-3, 3e-2])
+def test_the_reason_names_a_loss_only_if_the_best_trial_had_it(budget, fall_at):
+    """A last trial that the budget cuts short may win, but its loss at the end is an estimate."""
+    found = recommended(Training(0.1).train, fall_at, budget)
+    best = min(found.trials, key=lambda trial: trial.loss)
+    whole = max(len(trial.losses) for trial in found.trials)
+    if len(best.losses) == whole:
+        assert f"ended lowest, at a loss of {tail_mean(best.losses):.4g}" in found.why
+    else:
+        assert f"was ahead when the budget ended it after {len(best.losses)} steps" in found.why
 
 
 def trial(*losses, val_losses=()):
