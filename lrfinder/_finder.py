@@ -203,8 +203,8 @@ class LRFinder:
             accumulation_steps: micro-batches per optimizer step, >= 1. With an optimizer that
                 Accelerate has prepared, 1 means as many as it was told to accumulate.
             progress: show a progress bar.
-            repeats: sweeps from the same state with other orders of the data, >= 1; the result
-                holds their mean and each of them.
+            repeats: sweeps from the same state, >= 1, with other orders of the data if generators
+                draw them; the result holds their mean and each of them.
             groups: indices of the parameter groups to sweep; the others keep their rate.
             val_batches: batches of `val_loader` that are kept and measured each time, >= 1; None
                 for as many samples of its first batch as a training step has.
@@ -315,7 +315,7 @@ class LRFinder:
             progress: show a progress bar.
             groups: indices of the parameter groups to sweep; the others keep their rate.
             val_batches: batches of `val_loader` that are kept, >= 1; None for eight, each at most
-                as large as a training batch. They are its first ones, so pass one that shuffles.
+                as large as a training step. They are its first ones, so pass one that shuffles.
                 After every second step of a trial an eighth of them is measured, in
                 turn; the budget does not count that.
 
@@ -362,7 +362,7 @@ class LRFinder:
             def train(lr: float, steps: int, stop: StopCondition, *, validate: bool) -> Record:
                 snapshot.restore()
                 record = runner.run(
-                    constant_grid(result.lrs_at(lr), steps),
+                    constant_grid(lr, result.lrs_at(lr), steps),
                     stop,
                     validation=validation if validate else None,
                     val_every=VAL_EVERY,

@@ -70,9 +70,9 @@ def group_grid(
     return Grid(lr, rates)
 
 
-def constant_grid(lrs: Sequence[float], steps: int) -> Grid:
-    """Return the same rates, one for each parameter group, for every step."""
-    return Grid(np.full(steps, max(lrs)), np.tile(np.asarray(lrs), (steps, 1)))
+def constant_grid(lr: float, group_lrs: Sequence[float], steps: int) -> Grid:
+    """Return the same rates for every step: that of the largest swept group, and of each group."""
+    return Grid(np.full(steps, lr), np.tile(np.asarray(group_lrs), (steps, 1)))
 
 
 def learning_rate_grid(

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -135,21 +136,27 @@ def test_parameter_groups_keep_their_ratio_in_the_trials():
     assert found.lrs == (pytest.approx(found.lr / 5), pytest.approx(found.lr))
 
 
-def test_a_group_that_is_left_out_keeps_its_rate_in_sweep_and_trials():
+@pytest.mark.parametrize("held_lr", [0.1, 2.0])
+def test_a_group_that_is_left_out_keeps_its_rate_in_sweep_and_trials(held_lr, capsys):
     model, _, criterion, loader = digits()
     optimizer = torch.optim.SGD(
-        [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[2].parameters(), "lr": 0.5}]
+        [
+            {"params": model[0].bias, "lr": held_lr},
+            {"params": [model[0].weight, *model[2].parameters()], "lr": 0.5},
+        ]
     )
     used = []
     optimizer.register_step_pre_hook(
         lambda opt, *_: used.append(tuple(group["lr"] for group in opt.param_groups))
     )
     finder = LRFinder(model, optimizer, criterion)
-    found = finder.recommend(loader, groups=[1], budget=120, progress=False)
+    found = finder.recommend(loader, groups=[1], budget=120)
     held, swept = map(set, zip(*used, strict=True))
-    assert held == {0.1}
+    assert held == {held_lr}
     assert {trial.lr for trial in found.trials} <= swept
-    assert found.lrs == (0.1, pytest.approx(found.lr))
+    assert found.lrs == (held_lr, pytest.approx(found.lr))
+    shown = re.findall(r"lr=([\d.e+-]+),", capsys.readouterr().err)
+    assert shown[-1] == f"{found.trials[-1].lr:.2e}"
 
 
 def test_a_model_that_cannot_learn_is_refused():
