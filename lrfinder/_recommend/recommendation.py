@@ -250,6 +250,7 @@ def recommend(
         law=law,
         validated=validated,
         total_steps=total_steps,
+        others_train=any(rates[0] == rates[-1] > 0 for rates in result.group_lrs),
     )
     search.run(_first_rate(descent, lr_range))
     _check_progress(search)

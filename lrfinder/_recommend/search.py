@@ -20,6 +20,7 @@ from lrfinder._recommend.trial import (
     tail_mean,
 )
 from lrfinder._sweep.loop import Record
+from lrfinder.suggestion._descent import noise_level
 
 # Probes lie this factor apart: the best of them is bracketed within one step up or down.
 _PROBE_FACTOR = 2.5
@@ -78,6 +79,8 @@ class Search:
         validated: whether `train` gives a validation loss.
         total_steps: optimizer steps of the planned run. No trial is longer, unless they are fewer
             than two probes have. None if not known: then only the budget limits the trials.
+        others_train: whether groups that are not swept train as well, so that the loss falls at any
+            rate of the others. Then no fall is too small.
 
     Attributes:
         probes: short runs that found where to try, in the order they were made.
@@ -95,12 +98,14 @@ class Search:
         law: LengthLaw,
         validated: bool = False,
         total_steps: int | None = None,
+        others_train: bool = False,
     ) -> None:
         self.probes: list[Trial] = []
         self.trials: list[Trial] = []
         self.trial_steps = 0
         self.lr_range = lr_range
         self.total_steps = total_steps
+        self._others_train = others_train
         self._train = train
         self._levels = _levels(budget)
         self._budget = self._levels[0]
@@ -192,6 +197,8 @@ class Search:
     @property
     def is_on_plateau(self) -> bool:
         """Whether no trial has fallen by more than the loss varies from batch to batch."""
+        if self._others_train:
+            return False
         lowest = self.best_in_training
         fall = self.initial_loss - lowest.training_loss
         return fall < self.noise or fall < float(np.std(tail(lowest.losses), ddof=1))
@@ -204,10 +211,14 @@ class Search:
     @property
     def noise(self) -> float:
         """Standard deviation of the loss from batch to batch."""
+        if self._others_train:  # while the others make it fall
+            return noise_level(np.asarray(self.untrained))
         return float(np.std(self.untrained, ddof=1))
 
     def has_progressed(self, trial: Trial) -> bool:
         """Return whether a trial ended below the loss it began with by more than noise."""
+        if self._others_train:
+            return True
         error = self.noise * math.sqrt(1 / len(self.untrained) + 1 / len(tail(trial.losses)))
         return trial.training_loss < self.initial_loss - _PROGRESS * error
 
@@ -288,7 +299,8 @@ class Search:
             return 1
         steps = min(len(self.untrained), len(probe.losses))
         changes = np.subtract(probe.losses[:steps], self.untrained[:steps])[steps // 2 :]
-        size, spread = float(np.abs(changes).mean()), float(np.std(self.untrained))
+        size = float(np.abs(changes).mean())
+        spread = self.noise if self._others_train else float(np.std(self.untrained))
         if size <= _SMALL * spread:
             return 0
         same_sign = len(set(np.sign(changes).tolist())) == 1

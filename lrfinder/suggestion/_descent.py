@@ -244,7 +244,7 @@ def analyze_descent(curve: Curve) -> Descent:
     loss, raw = loss[:end], raw[:end]
     wide = decades(curve.lr[0], curve.lr[-1]) if curve.step_mode == "exp" else 1.0
     width = max(_WIDTH, _SHARE_OF_DECADE * len(curve.lr) / max(wide, 1.0))
-    noise = _noise_level(loss)
+    noise = noise_level(loss)
     start = _start_level(raw)
     # A rise must not lean into the window of the smoothing: it counts up to twice the fall.
     raw = np.minimum(raw, start + max(start - float(raw.min()), _START_SIGMAS * noise))
@@ -264,7 +264,7 @@ def _explosion(raw: Array) -> int:
     """
     start = _start_level(raw)
     fall = start - float(raw.min())
-    far = start + _EXPLOSION * max(fall, NOISE_FLOOR * _noise_level(raw), RESOLUTION * abs(start))
+    far = start + _EXPLOSION * max(fall, NOISE_FLOOR * noise_level(raw), RESOLUTION * abs(start))
     beyond = np.flatnonzero(raw > far)
     return max(int(beyond[0]), _FEWEST_POINTS) if len(beyond) else len(raw)
 
@@ -274,7 +274,7 @@ def _start_level(raw: Array) -> float:
     return float(np.median(raw[: max(_FEWEST_POINTS, len(raw) // 10)]))
 
 
-def _noise_level(loss: Array) -> float:
+def noise_level(loss: Array) -> float:
     """Return the standard deviation of the noise, from second differences, which trends leave out.
 
     References:

@@ -159,6 +159,40 @@ def test_a_group_that_is_left_out_keeps_its_rate_in_sweep_and_trials(held_lr, ca
     assert shown[-1] == f"{found.trials[-1].lr:.2e}"
 
 
+def regression(seed):
+    """A network whose head trains at a rate of its own, in small batches."""
+    torch.manual_seed(seed)
+    inputs = torch.randn(512, 4)
+    model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 1))
+    body, _, head = model
+    optimizer = torch.optim.SGD(
+        [{"params": body.parameters(), "lr": 0.1}, {"params": head.parameters(), "lr": 0.1}]
+    )
+    data = TensorDataset(inputs, inputs.sum(1, keepdim=True))
+    return model, optimizer, DataLoader(data, 8, shuffle=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_beside_a_group_that_trains_anyway_a_rate_is_found_that_adds_to_it(seed):
+    """The loss has fallen before the sweep reaches a rate that matters."""
+    model, optimizer, loader = regression(seed)
+    finder = LRFinder(model, optimizer, nn.MSELoss())
+    lr = finder.recommend(loader, groups=[0], progress=False).lr
+    losses = []
+    for rate in (lr, lr / 30, lr * 30):
+        model, optimizer, loader = regression(seed)
+        optimizer.param_groups[0]["lr"] = rate
+        for inputs, targets in [*loader, *loader]:
+            loss = nn.functional.mse_loss(model(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        inputs, targets = loader.dataset.tensors
+        losses.append(nn.functional.mse_loss(model(inputs), targets).item())
+    assert losses[0] < losses[1]
+    assert not losses[2] <= losses[0]
+
+
 def test_a_model_that_cannot_learn_is_refused():
     torch.manual_seed(0)
     noise = TensorDataset(torch.randn(256, 4), torch.randn(256, 1))
