@@ -9,7 +9,7 @@ import copy
 import functools
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -51,15 +51,35 @@ _ONLOOKERS = tuple(
 )
 
 
+_ACCUMULATION_SCHEDULES = tuple(
+    package.callbacks.GradientAccumulationScheduler for package in PACKAGES
+)
+
+
 @contextmanager
 def open_finder(
-    trainer: Trainer, module: LightningModule, optimizer: int, monitor: str | None
+    trainer: Trainer,
+    module: LightningModule,
+    optimizer: int,
+    monitor: str | None,
+    waiting: Sequence[Any] = (),
 ) -> Iterator[tuple[LRFinder, Updates]]:
-    """Yield the finder and the data of a trainer that is about to train."""
+    """Yield the finder and the data of a trainer that is about to train.
+
+    The hooks that begin a training are called first; what they change is left to be restored.
+
+    Args:
+        trainer: it calls `on_train_start` of its callbacks.
+        module: is trained.
+        optimizer: index of the one whose rate is swept.
+        monitor: name of the logged value that is the loss.
+        waiting: the callbacks that have not started yet.
+    """
     loop = trainer.fit_loop.epoch_loop
     combined = trainer.fit_loop._combined_loader
-    swept = trainer.optimizers[optimizer]
     with _recorded(trainer, module, monitor) as (record, logged):
+        _begin(trainer, participants(waiting))
+        swept = trainer.optimizers[optimizer]
 
         def iterate(batch: _MicroBatch) -> dict[str, Any] | None:
             record.clear()
@@ -84,33 +104,50 @@ def open_finder(
             swept,
             update_step=update_step,
             training_step=validate,
-            preserve=_changed_by_steps(trainer),
+            preserve=changed_by_steps(trainer),
         )
         portions = functools.partial(_portions, trainer)
         yield finder, Updates(combined, portions, _epoch_steps(trainer))
 
 
-def _changed_by_steps(trainer: Trainer) -> list[Any]:
-    """Return what training steps change, besides the module."""
+def _begin(trainer: Trainer, waiting: list[Any]) -> None:
+    """Call the hooks before the first batch, in the order of Lightning."""
+    call = package_of(trainer).trainer.call
+    with _replaced(trainer, "callbacks", waiting):
+        call._call_callback_hooks(trainer, "on_train_start")
+    call._call_lightning_module_hook(trainer, "on_train_start")
+    call._call_callback_hooks(trainer, "on_train_epoch_start")
+    call._call_lightning_module_hook(trainer, "on_train_epoch_start")
+
+
+def changed_by_steps(trainer: Trainer) -> list[Any]:
+    """Return what training steps and the hooks before them change, besides the module."""
     loop = trainer.fit_loop.epoch_loop
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     loaders = trainer.fit_loop._combined_loader.flattened
     return [
         *trainer.optimizers,
         *(config.scheduler for config in trainer.lr_scheduler_configs),
+        trainer.lr_scheduler_configs,
         loop.batch_progress,
         loop.automatic_optimization.optim_progress,
         loop.manual_optimization.optim_step_progress,
         *([] if scaler is None else [scaler]),
         *(loader for loader in loaders if isinstance(loader, DataLoader)),
         vars(trainer._logger_connector),
-        *map(vars, participants(trainer)),
+        *map(vars, participants(trainer.callbacks)),
     ]
 
 
 def planned_steps(trainer: Trainer) -> int | None:
     """Return the optimizer steps of the whole training; None if it has no end."""
     steps = trainer.estimated_stepping_batches
+    batches, epochs = trainer.num_training_batches, trainer.max_epochs or 0
+    for callback in trainer.callbacks:
+        if isinstance(callback, _ACCUMULATION_SCHEDULES) and epochs > 0 and batches < math.inf:
+            factors = map(callback.get_accumulate_grad_batches, range(epochs))
+            steps = sum(math.ceil(batches / factor) for factor in factors)
+            steps = steps if trainer.max_steps < 0 else min(steps, trainer.max_steps)
     return int(steps) if 0 < steps < math.inf else None
 
 
@@ -238,9 +275,10 @@ def _recorded(
             (module, "log", log),
             (module, "log_dict", log_dict),
             (trainer.fit_loop.epoch_loop, "update_lr_schedulers", lambda *_, **__: None),
-            (trainer, "callbacks", participants(trainer)),
+            (trainer, "callbacks", participants(trainer.callbacks)),
             (trainer, "loggers", silent(trainer)),
             (trainer, "should_stop", trainer.should_stop),
+            (trainer, "accumulate_grad_batches", trainer.accumulate_grad_batches),
         ):
             stack.enter_context(_replaced(holder, name, value))
         yield record, logged
@@ -282,16 +320,20 @@ def _replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
             delattr(holder, name)
 
 
-def participants(trainer: Trainer) -> list[Any]:
+def participants(callbacks: Iterable[Any]) -> list[Any]:
     """Return the callbacks that may have a part in a training step."""
     return [
         callback
-        for callback in trainer.callbacks
+        for callback in callbacks
         if not isinstance(callback, _ONLOOKERS) and not hasattr(callback, "is_finder")
     ]
 
 
 def silent(trainer: Trainer) -> list[Any]:
     """Return as many loggers as the trainer has, which take everything and write nothing."""
-    package = next(package for package in PACKAGES if isinstance(trainer, package.Trainer))
-    return [package.loggers.logger.DummyLogger() for _ in trainer.loggers]
+    return [package_of(trainer).loggers.logger.DummyLogger() for _ in trainer.loggers]
+
+
+def package_of(trainer: Trainer) -> Any:
+    """Return Lightning under the name that a trainer was imported from."""
+    return next(package for package in PACKAGES if isinstance(trainer, package.Trainer))

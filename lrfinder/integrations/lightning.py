@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 from lrfinder._distributed.rank import is_rank_zero
@@ -23,9 +24,10 @@ from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.checks import reject_keywords
 from lrfinder.integrations._lightning_loop import (
     CALLBACKS,
-    PACKAGES,
+    changed_by_steps,
     check_validation,
     open_finder,
+    package_of,
     parsing,
     participants,
     planned_steps,
@@ -43,9 +45,9 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
 
     Each step runs as in training: with the transfer, precision and strategy, the accumulation and
     clipping, and the hooks of the module and of the other callbacks for batches, backward and
-    optimizer steps. Checkpoints, progress bars and loggers are not called, and `log` writes
-    nothing. A training that is resumed from a checkpoint is left alone. List this callback last:
-    those after it have not started yet.
+    optimizer steps. Their `on_train_start` and `on_train_epoch_start` are called before the first
+    step, and once more when the training starts. Checkpoints, progress bars and loggers are not
+    called, and `log` writes nothing. A training that is resumed from a checkpoint is left alone.
 
     Args:
         optimizer: index of the optimizer whose rate is swept, if a module has several.
@@ -100,7 +102,14 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         # A module without a rate is an error before the sweep.
         name = _name_of_lr(pl_module, self._attr_name) if self._set_lr else ""
         check_validation(pl_module, self._options.get("val_loader"))
-        with open_finder(trainer, pl_module, self._optimizer, self._monitor) as (finder, loader):
+        waiting = list(dropwhile(lambda callback: callback is not self, trainer.callbacks))[1:]
+        with (
+            preserve_state(pl_module, *changed_by_steps(trainer)),
+            open_finder(trainer, pl_module, self._optimizer, self._monitor, waiting) as (
+                finder,
+                loader,
+            ),
+        ):
             try:
                 self._result = self._run(trainer, finder, loader)
                 suggestion = self._suggestion(self._result) if self._set_lr else None
@@ -252,7 +261,7 @@ def _run_alone(
             trainer.should_stop = True
             trainer.callbacks = []
 
-    others = participants(trainer)
+    others = participants(trainer.callbacks)
     stand_in = _stand_in(trainer, [*others, Work()])
     with _attached(module, datamodule), preserve_state(module, *map(vars, others)):
         stand_in.fit(module, train_dataloaders, datamodule=datamodule)
@@ -265,7 +274,7 @@ def _run_alone(
 
 
 def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
-    package = next(package for package in PACKAGES if isinstance(trainer, package.Trainer))
+    package = package_of(trainer)
     if not isinstance(trainer.strategy, package.strategies.SingleDeviceStrategy):
         raise InvalidInputError(
             f"the trainer uses {type(trainer.strategy).__name__}, not a single device; use "

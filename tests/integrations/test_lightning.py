@@ -11,6 +11,7 @@ from torch import nn
 pytest.importorskip("lightning")
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, TensorDataset
@@ -390,6 +391,81 @@ def test_training_with_hooks_and_a_stateful_callback_equals_training_without(tmp
     assert_same(trained(Hooked(), *plain), trained(Hooked(), *probed))
     assert_same(averages[0].average, averages[1].average)
     assert averages[0].calls == averages[1].calls
+
+
+class Prepares(Regression):
+    """Its steps need what its hooks before the first batch prepare."""
+
+    def on_train_start(self):
+        self.scale = torch.rand(())
+        self.log("scale", self.scale)
+
+    def on_train_epoch_start(self):
+        self.scale = self.scale / 2
+        self.epochs = [*getattr(self, "epochs", []), self.current_epoch]
+        self.log("epoch_scale", self.scale)
+        self.trainer.optimizers[0].param_groups[0]["momentum"] = 0.5
+
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch, batch_idx) * self.scale
+
+
+class PreparesToo(Callback):
+    """Scales the gradients by what its hooks before the first batch prepare."""
+
+    def on_train_start(self, trainer, pl_module):
+        self.scale = torch.rand(())
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.scale = self.scale / 2
+        self.log("callback_scale", self.scale)
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        for parameter in pl_module.parameters():
+            parameter.grad.mul_(self.scale)
+
+
+@pytest.mark.parametrize("form", ["function", "listed first", "listed last"])
+def test_what_hooks_before_the_first_batch_prepare_is_there_and_goes_again(tmp_path, form):
+    modules, states, metrics = (Prepares(), Prepares()), [], []
+    for module, name in zip(modules, ("plain", form), strict=True):
+        callbacks = [PreparesToo()]
+        if name.startswith("listed"):
+            place = 0 if name == "listed first" else 1
+            callbacks.insert(place, test := RangeTest(**SWEEP))
+        trainer = make_trainer(tmp_path / name, *callbacks)
+
+        def before(name=name, module=module, trainer=trainer):
+            if name == "function":
+                assert len(range_test(trainer, module, loader(), **SWEEP)) > 10
+                assert not hasattr(module, "scale")
+
+        states.append([*trained(module, trainer, before), module.scale, torch.get_rng_state()])
+        metrics.append(trainer.callback_metrics)
+    assert_same(*states)
+    assert modules[0].epochs == modules[1].epochs == [0, 1]
+    assert metrics[0] == metrics[1]
+    logs = [next(path.rglob("metrics.csv")) for path in (tmp_path / "plain", tmp_path / form)]
+    assert logs[0].read_text() == logs[1].read_text()
+    assert form == "function" or len(test.result) > 10
+
+
+def test_the_range_test_accumulates_as_a_schedule_does_in_the_first_epoch(tmp_path):
+    sizes = []
+
+    class Watching(Regression):
+        def optimizer_step(self, epoch, batch_idx, *arguments):
+            sizes.append((epoch, batch_idx))
+            super().optimizer_step(epoch, batch_idx, *arguments)
+
+    schedule = GradientAccumulationScheduler({0: 4, 1: 2})
+    test, module = RangeTest(**SWEEP), Watching()
+    trainer = make_trainer(tmp_path, test, schedule)
+    trained(module, trainer)
+    swept = len(test.result)
+    assert sizes[:swept] == [(0, 3), (0, 7)] * (swept // 2) + [(0, 3)] * (swept % 2)
+    assert sizes[swept:] == [(0, 3), (0, 7), (1, 1), (1, 3), (1, 5), (1, 7)]
+    assert test.result.batch_size == 32
 
 
 class Keyed(Regression):
