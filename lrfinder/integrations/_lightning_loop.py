@@ -45,9 +45,9 @@ parsing = import_module(f"{PACKAGES[0].__name__}.utilities.parsing")
 CALLBACKS = tuple(package.Callback for package in PACKAGES)
 # These write files or draw on the screen, and have no part in a training step.
 _ONLOOKERS = tuple(
-    kind
+    getattr(package.callbacks, name)
     for package in PACKAGES
-    for kind in (package.callbacks.Checkpoint, package.callbacks.ProgressBar)
+    for name in ("Checkpoint", "ProgressBar", "ModelSummary")
 )
 
 

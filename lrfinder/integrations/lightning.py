@@ -10,6 +10,7 @@ trainer = Trainer(callbacks=[Recommend(set_lr=True)])  # or at the start of it
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import dropwhile
@@ -282,14 +283,12 @@ def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
             "training"
         )
 
-    kinds = package.accelerators
-    on_cpu = isinstance(trainer.accelerator, kinds.CPUAccelerator)
-    on_mps = isinstance(trainer.accelerator, kinds.MPSAccelerator)
+    on_cpu = isinstance(trainer.accelerator, package.accelerators.CPUAccelerator)
     stand_in: Trainer = package.Trainer(
-        # Mixed precision is that of CUDA unless one of these names is given.
-        accelerator="cpu" if on_cpu else "mps" if on_mps else trainer.accelerator,
+        accelerator=trainer.accelerator,
         devices=1 if on_cpu else trainer.device_ids,
-        precision=trainer.precision,
+        # It may be one of the user's own, which its name does not tell.
+        plugins=[copy.deepcopy(trainer.precision_plugin)],
         accumulate_grad_batches=trainer.accumulate_grad_batches,
         gradient_clip_val=trainer.gradient_clip_val,
         gradient_clip_algorithm=trainer.gradient_clip_algorithm,

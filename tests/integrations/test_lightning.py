@@ -11,8 +11,9 @@ from torch import nn
 pytest.importorskip("lightning")
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelSummary
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanSquaredError
@@ -846,6 +847,50 @@ def test_batches_are_used_with_transfer_and_precision_of_the_trainer(tmp_path):
     trainer = make_trainer(tmp_path, precision="bf16-mixed")
     range_test(trainer, Watching(), loader(), val_loader=val_loader(), **SWEEP)
     assert set(seen) == {(torch.bfloat16, 0.0)}
+
+
+class Bfloat16(Precision):
+    """A plugin of the user's own, which counts."""
+
+    def __init__(self):
+        self.count = 0
+
+    def forward_context(self):
+        self.count += 1
+        return torch.autocast("cpu", torch.bfloat16)
+
+
+def test_a_precision_plugin_is_used_and_not_changed(tmp_path):
+    seen = []
+
+    class Watching(Regression):
+        def training_step(self, batch, batch_idx):
+            seen.append((self.net(batch[0]).dtype, self.trainer.precision_plugin.count))
+            return super().training_step(batch, batch_idx)
+
+    plugin = Bfloat16()
+    trainer, module = make_trainer(tmp_path, plugins=[plugin], max_steps=3), Watching()
+    range_test(trainer, module, loader(), **SWEEP)
+    assert plugin.count == 0
+    in_sweep = seen[:3]
+    seen.clear()
+    trainer.fit(module, loader())
+    assert in_sweep == seen == [(torch.bfloat16, count) for count in (1, 2, 3)]
+
+
+def test_the_summary_of_the_model_is_left_to_the_training(tmp_path):
+    summaries = []
+
+    class Recorded(ModelSummary):
+        @staticmethod
+        def summarize(*arguments, **keywords):
+            summaries.append(arguments)
+
+    trainer = make_trainer(tmp_path, Recorded(), max_steps=1)
+    range_test(trainer, module := Regression(), loader(), **SWEEP)
+    assert summaries == []
+    trainer.fit(module, loader())
+    assert len(summaries) == 1
 
 
 def test_manual_optimisation_is_validated_by_the_value_to_monitor(tmp_path):
