@@ -43,6 +43,7 @@ def _installed() -> list[ModuleType]:
 PACKAGES = _installed()
 parsing = import_module(f"{PACKAGES[0].__name__}.utilities.parsing")
 CALLBACKS = tuple(package.Callback for package in PACKAGES)
+DATA_MODULES = tuple(package.LightningDataModule for package in PACKAGES)
 # These write files or draw on the screen, and have no part in a training step.
 _ONLOOKERS = tuple(
     getattr(package.callbacks, name)
@@ -113,7 +114,7 @@ def open_finder(
 def _begin(trainer: Trainer, waiting: list[Any]) -> None:
     """Call the hooks before the first batch, in the order of Lightning."""
     call = package_of(trainer).trainer.call
-    with _replaced(trainer, "callbacks", waiting):
+    with replaced(trainer, "callbacks", waiting):
         call._call_callback_hooks(trainer, "on_train_start")
     call._call_lightning_module_hook(trainer, "on_train_start")
     call._call_callback_hooks(trainer, "on_train_epoch_start")
@@ -213,7 +214,7 @@ def check_validation(module: LightningModule, val_loader: Any) -> None:
 def _call_validation_step(trainer: Trainer, module: LightningModule, batch: Any) -> Any:
     """Call `validation_step` as in a training, for the first batch of a single loader."""
     # Some modules take the names of what they log from the stage.
-    with _replaced(trainer.state, "stage", type(trainer.state.stage).VALIDATING):
+    with replaced(trainer.state, "stage", type(trainer.state.stage).VALIDATING):
         batch = trainer.precision_plugin.convert_input(batch)
         batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
         arguments = {
@@ -280,7 +281,7 @@ def _recorded(
             (trainer, "should_stop", trainer.should_stop),
             (trainer, "accumulate_grad_batches", trainer.accumulate_grad_batches),
         ):
-            stack.enter_context(_replaced(holder, name, value))
+            stack.enter_context(replaced(holder, name, value))
         yield record, logged
 
 
@@ -306,7 +307,7 @@ def _output(
 
 
 @contextmanager
-def _replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
     """Replace an attribute for a while."""
     is_own = name in vars(holder) or isinstance(getattr(type(holder), name, None), property)
     before = getattr(holder, name)

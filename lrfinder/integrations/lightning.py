@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import dropwhile
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from lrfinder._distributed.rank import is_rank_zero
@@ -25,6 +26,7 @@ from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.checks import reject_keywords
 from lrfinder.integrations._lightning_loop import (
     CALLBACKS,
+    DATA_MODULES,
     changed_by_steps,
     check_validation,
     open_finder,
@@ -32,6 +34,7 @@ from lrfinder.integrations._lightning_loop import (
     parsing,
     participants,
     planned_steps,
+    replaced,
     silent,
 )
 from lrfinder.integrations._updates import Updates
@@ -179,13 +182,15 @@ def range_test(
             the module has no validation loss for a `val_loader`.
     """
     check_validation(module, options.get("val_loader"))
-    name = _name_of_lr(module, attr_name) if set_lr else ""
+    # As for `Trainer.fit`, either may be the data module.
+    data = train_dataloaders if datamodule is None else datamodule
+    name = _name_of_lr(module, attr_name, data) if set_lr else ""
     result: RangeTestResult = _run_alone(
         trainer, _range_test, module, train_dataloaders, datamodule, options
     )
     if set_lr:
         try:
-            _write_lr(module, name, result.suggest())
+            _write_lr(module, name, result.suggest(), data)
         except NoSuggestionError as error:
             _warn_unchanged(error)
     return result
@@ -220,12 +225,14 @@ def recommend(
         NoSuggestionError: if no rate trains.
     """
     check_validation(module, options.get("val_loader"))
-    name = _name_of_lr(module, attr_name) if set_lr else ""
+    # As for `Trainer.fit`, either may be the data module.
+    data = train_dataloaders if datamodule is None else datamodule
+    name = _name_of_lr(module, attr_name, data) if set_lr else ""
     found: Recommendation = _run_alone(
         trainer, _recommend, module, train_dataloaders, datamodule, options
     )
     if set_lr:
-        _write_lr(module, name, found)
+        _write_lr(module, name, found, data)
     return found
 
 
@@ -324,9 +331,10 @@ def _trainer_of(part: LightningModule | LightningDataModule) -> Trainer | None:
         return None
 
 
-def _write_lr(module: LightningModule, name: str, suggestion: Suggestion) -> None:
+def _write_lr(module: LightningModule, name: str, suggestion: Suggestion, data: Any = None) -> None:
     suggestion.warn_of_doubt()
-    parsing.lightning_setattr(module, name, suggestion.lr)
+    with _knowing(module, data):
+        parsing.lightning_setattr(module, name, suggestion.lr)
 
 
 def _warn_unchanged(reason: NoSuggestionError) -> None:
@@ -334,13 +342,23 @@ def _warn_unchanged(reason: NoSuggestionError) -> None:
         warn(f"the learning rate was not changed, because none was found: {reason}")
 
 
-def _name_of_lr(module: LightningModule, attr_name: str) -> str:
+def _name_of_lr(module: LightningModule, attr_name: str, data: Any = None) -> str:
     """Return the name under which the module, its hyper-parameters or its data hold the rate."""
     names = (attr_name,) if attr_name else ("lr", "learning_rate")
-    for name in names:
-        if parsing.lightning_hasattr(module, name):
-            return name
+    with _knowing(module, data):
+        for name in names:
+            if parsing.lightning_hasattr(module, name):
+                return name
     raise InvalidInputError(
         f"{type(module).__name__} and its hparams have no attribute {' or '.join(names)} to set; "
         "let configure_optimizers read its rate from one, and pass its name as attr_name"
     )
+
+
+@contextmanager
+def _knowing(module: LightningModule, data: Any) -> Iterator[None]:
+    """Let Lightning find a data module through the module's trainer, as during a training."""
+    with ExitStack() as stack:
+        if isinstance(data, DATA_MODULES):
+            stack.enter_context(replaced(module, "_trainer", SimpleNamespace(datamodule=data)))
+        yield

@@ -599,8 +599,9 @@ def test_a_manual_step_that_returns_nothing_is_sent_to_monitor(tmp_path):
         range_test(make_trainer(tmp_path), TwoNets(), loader(), **SWEEP)
 
 
+@pytest.mark.parametrize("form", ["datamodule", "train_dataloaders", "callback"])
 @pytest.mark.parametrize("holder", ["module", "hparams", "datamodule"])
-def test_attr_name_is_looked_up_as_lightning_does(tmp_path, holder):
+def test_attr_name_is_looked_up_as_lightning_does(tmp_path, holder, form):
     class Named(Regression):
         def __init__(self, rate=0.01):
             super().__init__(lr=rate)
@@ -621,10 +622,17 @@ def test_attr_name_is_looked_up_as_lightning_does(tmp_path, holder):
     module, source = Named(), Data()
     if holder == "datamodule":
         source.rate = 0.01
-    test = RangeTest(set_lr=True, attr_name="rate", **SMOOTH)
-    make_trainer(tmp_path, test, max_steps=1).fit(module, datamodule=source)
+    if form == "callback":
+        test = RangeTest(set_lr=True, attr_name="rate", **SMOOTH)
+        make_trainer(tmp_path, test, max_steps=1).fit(module, datamodule=source)
+        result = test.result
+    else:
+        trainer, options = make_trainer(tmp_path), {form: source, "attr_name": "rate", **SMOOTH}
+        result = range_test(trainer, module, set_lr=True, **options)
+        with pytest.raises(RuntimeError, match="not attached"):
+            _ = module.trainer
     place = {"module": module, "hparams": module.hparams, "datamodule": source}[holder]
-    assert place.rate == test.result.suggest().lr
+    assert place.rate == result.suggest().lr
 
 
 def test_an_unknown_attr_name_is_refused_before_the_sweep(tmp_path):
