@@ -17,6 +17,9 @@ from itertools import dropwhile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import DataLoader
+
 from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import InvalidInputError, NoResultError, NoSuggestionError, warn
 from lrfinder._finder import LRFinder
@@ -271,7 +274,9 @@ def _run_alone(
 
     others = participants(trainer.callbacks)
     stand_in = _stand_in(trainer, [*others, Work()])
-    with _attached(module, datamodule), preserve_state(module, *map(vars, others)):
+    parts = tree_leaves(getattr(train_dataloaders, "iterables", train_dataloaders))
+    loaders = [part for part in parts if isinstance(part, DataLoader)]
+    with _attached(module, datamodule), preserve_state(module, *loaders, *map(vars, others)):
         stand_in.fit(module, train_dataloaders, datamodule=datamodule)
     if not results:
         raise InvalidInputError(

@@ -157,6 +157,16 @@ def test_training_after_the_function_equals_training_without(tmp_path, make):
     assert_same(trained(make(), make_trainer(tmp_path / "plain")), trained(module, trainer, before))
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_the_function_leaves_the_generator_of_a_loader_as_it_was(tmp_path, several):
+    generator = torch.Generator().manual_seed(7)
+    shuffled = DataLoader(data(), batch_size=8, shuffle=True, generator=generator)
+    before = generator.get_state()
+    loaders = CombinedLoader([shuffled, loader()]) if several else shuffled
+    range_test(make_trainer(tmp_path), Keyed() if several else Regression(), loaders, **SWEEP)
+    assert torch.equal(generator.get_state(), before)
+
+
 def test_the_function_leaves_module_and_trainer_as_they_were(tmp_path):
     witness = Witness()
     trainer, module = make_trainer(tmp_path, witness), Regression()
