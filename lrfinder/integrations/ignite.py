@@ -48,7 +48,8 @@ def attach(
     The engine does its own updates. An engine that accumulates gradients runs as many iterations
     as it needs for one optimizer step. Its handlers run too: attach checkpoints and loggers after
     the range test. A handler that sets the learning rate of `optimizer` has no effect, and one
-    that terminates the engine ends a range test; `recommend` ignores it.
+    that terminates the engine ends a range test; `recommend` ignores it, and so does a range test
+    with `start_lr=None` and without `on_step`.
 
     Args:
         trainer: between two runs; its state is restored when the block ends.
@@ -126,7 +127,10 @@ class _EngineFinder(LRFinder):
             # A loss that is not finite ends the sweep too, with that as its reason.
             return bool(asked or (self._feed.is_terminated and math.isfinite(loss)))
 
-        return super().range_test(Updates(train_loader), *arguments, on_step=ends, **options)
+        # A sweep with an open start is run once more for a callback.
+        has_open_start = options.get("start_lr", 0.0) is None
+        ending = ends if callable(on_step) or (on_step is None and not has_open_start) else on_step
+        return super().range_test(Updates(train_loader), *arguments, on_step=ending, **options)
 
     def _prepare_model(self) -> None:  # before each sweep
         self._feed.is_terminated = False
