@@ -23,6 +23,7 @@ from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
+from lrfinder._sweep.checks import reject_keywords
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
 try:
@@ -30,6 +31,9 @@ try:
 except ImportError as error:
     raise missing_extra("ignite", "ignite") from error
 
+_reject_keywords = reject_keywords(
+    accumulation_steps="accumulation is that of the engine, which may step after several batches"
+)
 # Longer than any sweep: the engine must not reach the end of an epoch during one.
 _EPOCH_LENGTH = 10**9
 
@@ -115,6 +119,7 @@ class _EngineFinder(LRFinder):
         super().__init__(*arguments, **settings)
         self._feed = feed
 
+    @_reject_keywords
     def range_test(
         self,
         train_loader: Iterable[Any],
@@ -136,6 +141,7 @@ class _EngineFinder(LRFinder):
         self._feed.is_terminated = False
         super()._prepare_model()
 
+    @_reject_keywords
     def recommend(
         self, train_loader: Iterable[Any], *arguments: Any, **options: Any
     ) -> Recommendation:

@@ -46,6 +46,11 @@ from lrfinder.suggestion import Suggestion
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+_reject_keywords = reject_keywords(
+    val_dataloaders="pass a single loader as val_loader",
+    accumulation_steps="accumulation is that of the trainer, accumulate_grad_batches",
+)
+
 
 class RangeTest(*CALLBACKS):  # type: ignore[misc]
     """Runs a range test at the start of `Trainer.fit`, and leaves the training as it was.
@@ -75,7 +80,7 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
 
     is_finder = True  # it has no part in a training step
 
-    @reject_keywords(val_dataloaders="pass a single loader as val_loader")
+    @_reject_keywords
     def __init__(
         self,
         *,
@@ -154,7 +159,7 @@ class Recommend(RangeTest):
         return recommendation
 
 
-@reject_keywords(val_dataloaders="pass a single loader as val_loader")
+@_reject_keywords
 def range_test(
     trainer: Trainer,
     module: LightningModule,
@@ -199,7 +204,7 @@ def range_test(
     return result
 
 
-@reject_keywords(val_dataloaders="pass a single loader as val_loader")
+@_reject_keywords
 def recommend(
     trainer: Trainer,
     module: LightningModule,

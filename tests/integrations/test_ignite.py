@@ -165,6 +165,13 @@ def test_a_step_is_an_optimizer_step_of_ignites_own_trainer(accumulation):
     assert curves[0].loss == pytest.approx(curves[1].loss, rel=1e-4)
 
 
+@pytest.mark.parametrize("method", ["range_test", "recommend"])
+def test_an_accumulation_of_its_own_is_refused(method):
+    world = World()
+    with world.attach() as finder, pytest.raises(InvalidInputError, match="that of the engine"):
+        getattr(finder, method)(loader(), accumulation_steps=2)
+
+
 def test_accumulated_batches_can_be_held():
     world = World()
     trainer = create_supervised_trainer(
