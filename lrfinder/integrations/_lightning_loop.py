@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch.utils._pytree import tree_leaves
@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._sweep.batches import with_own_workers
+from lrfinder._sweep.checks import whole_number
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
 if TYPE_CHECKING:
@@ -76,19 +77,30 @@ def open_finder(
         monitor: name of the logged value that is the loss.
         waiting: the callbacks that have not started yet.
     """
+    count = len(trainer.optimizers)
+    if whole_number("optimizer", optimizer, at_least=0) >= count:
+        raise InvalidInputError(
+            f"optimizer must be an index of those that {type(module).__name__} configures, below "
+            f"{count}, got {optimizer}"
+        )
     loop = trainer.fit_loop.epoch_loop
     combined = trainer.fit_loop._combined_loader
+    epoch = SimpleNamespace(is_over=False)
     with _recorded(trainer, module, monitor) as (record, logged):
         _begin(trainer, participants(waiting))
         swept = trainer.optimizers[optimizer]
 
         def iterate(batch: _MicroBatch) -> dict[str, Any] | None:
             record.clear()
+            epoch.is_over &= batch.number > 0
+            if epoch.is_over:
+                return None
             loop.batch_progress.current.reset()
             loop.batch_progress.current.ready = batch.number
             try:
                 loop.advance(_Fetcher(batch))
             except StopIteration:  # the module's on_train_batch_start returned -1
+                epoch.is_over = True
                 return None
             return record.get("output")
 
@@ -107,7 +119,7 @@ def open_finder(
             training_step=validate,
             preserve=changed_by_steps(trainer),
         )
-        portions = functools.partial(_portions, trainer)
+        portions = functools.partial(_portions, trainer, epoch)
         yield finder, Updates(combined, portions, _epoch_steps(trainer))
 
 
@@ -176,8 +188,8 @@ class _Fetcher:
         return self._batch.batch, self._batch.number, 0
 
 
-def _portions(trainer: Trainer, combined: Any) -> Iterator[list[_MicroBatch]]:
-    """Yield the batches of an epoch, as many at a time as one optimizer step takes."""
+def _portions(trainer: Trainer, epoch: Any, combined: Any) -> Iterator[list[_MicroBatch]]:
+    """Yield the batches of an epoch until it is over, as many at a time as a step takes."""
     loader = copy.copy(combined)  # the trainer has begun to iterate its own
     loader.flattened = [with_own_workers(part) for part in combined.flattened]
     portion: list[_MicroBatch] = []
@@ -187,8 +199,9 @@ def _portions(trainer: Trainer, combined: Any) -> Iterator[list[_MicroBatch]]:
         if is_last or len(portion) == trainer.accumulate_grad_batches:
             yield portion
             portion = []
-        if is_last:  # of the trainer's limit, which may end before the data
-            return
+            # By the trainer's limit, which may end before the data, or by the module.
+            if is_last or epoch.is_over:
+                return
     if portion:
         yield [*portion[:-1], portion[-1]._replace(is_last=True)]
 

@@ -231,6 +231,28 @@ def test_the_rate_of_one_of_several_optimizers_is_swept(tmp_path):
     assert max(results[1].loss[-5:]) > 20
 
 
+@pytest.mark.parametrize("form", ["function", "callback"])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"optimizer": 2}, "optimizer must be .* below 2, got 2"),
+        ({"optimizer": "one"}, "optimizer must be .*, got 'one'"),
+        ({"accumulation_steps": 2}, "accumulate_grad_batches"),
+    ],
+)
+def test_an_argument_that_does_not_fit_the_training_is_refused(tmp_path, form, options, says):
+    options = {"monitor": "one", **options, **SWEEP}
+
+    def test():
+        if form == "function":
+            range_test(make_trainer(tmp_path), TwoNets(), loader(), **options)
+        else:
+            trained(TwoNets(), make_trainer(tmp_path, RangeTest(**options)))
+
+    with pytest.raises(InvalidInputError, match=says):
+        test()
+
+
 def test_a_monitor_that_is_not_logged_is_told_with_what_is(tmp_path):
     with pytest.raises(InvalidInputError, match=r"one.*other"):
         range_test(make_trainer(tmp_path), TwoNets(), loader(), monitor="g_loss", **SWEEP)
@@ -556,8 +578,20 @@ class EndsTheEpoch(Regression):
         return -1 if batch_idx >= 3 else None
 
 
+class EndsTheEpochOnce(Regression):
+    """Would train on the batches behind the one that ends the epoch."""
+
+    def on_train_batch_start(self, batch, batch_idx):
+        return -1 if batch_idx == 3 else None
+
+
 @pytest.mark.parametrize(
-    ("make", "kept"), [(ReturnsNone, (0, 2, 3, 5, 6)), (EndsTheEpoch, (0, 1, 2))]
+    ("make", "kept"),
+    [
+        (ReturnsNone, (0, 2, 3, 5, 6)),
+        (EndsTheEpoch, (0, 1, 2)),
+        (EndsTheEpochOnce, (0, 1, 2)),
+    ],
 )
 def test_batches_that_the_module_skips_are_no_part_of_the_curve(tmp_path, make, kept):
     module = make()
