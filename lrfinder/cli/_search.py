@@ -14,7 +14,7 @@ from torch import nn
 from lrfinder._distributed.rank import is_rank_zero_of_launch
 from lrfinder._errors import NoSuggestionError
 from lrfinder._finder import LRFinder
-from lrfinder._recommend.recommendation import Recommendation
+from lrfinder._recommend.recommendation import SMALLEST_BUDGET, Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder.cli._output import CommandError, UsageError, draw, prepare_directory, say
 from lrfinder.suggestion import Suggestion
@@ -42,7 +42,13 @@ def add_options(parser: argparse.ArgumentParser, end_lr: str = "10") -> None:
 
 
 def _add_search(group: Any, end_lr: str) -> None:
-    _add(group, "--budget", _steps, "N", "optimizer steps of sweep and trials (default: 300)")
+    _add(
+        group,
+        "--budget",
+        _budget,
+        "N",
+        f"optimizer steps of sweep and trials, at least {SMALLEST_BUDGET} (default: 300)",
+    )
     _add(
         group,
         "--total-steps",
@@ -213,6 +219,15 @@ def _steps(text: str) -> int:
     return steps
 
 
+def _budget(text: str) -> int:
+    steps = int(text)
+    if not SMALLEST_BUDGET <= steps <= _MOST_STEPS:
+        raise argparse.ArgumentTypeError(
+            f"must be from {SMALLEST_BUDGET} to {_MOST_STEPS}, got {text}"
+        )
+    return steps
+
+
 def _count(text: str) -> int:
     count = int(text)
     if count < 1:
@@ -222,4 +237,4 @@ def _count(text: str) -> int:
 
 # argparse shows these names in its own message: "invalid number value: 'fast'".
 _positive.__name__ = "number"
-_steps.__name__ = _count.__name__ = "number of steps"
+_steps.__name__ = _budget.__name__ = _count.__name__ = "number of steps"

@@ -41,6 +41,8 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
+    if arguments.result.is_dir():
+        raise UsageError(f"{arguments.result} is a directory; name a saved result in it")
     output = arguments.output or arguments.result.with_suffix(".png")
     check_file(output)
     _check_suffix(output)

@@ -9,10 +9,10 @@ import copy
 import functools
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch.utils._pytree import tree_leaves
@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._sweep.batches import with_own_workers
+from lrfinder._sweep.checks import whole_number
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
 if TYPE_CHECKING:
@@ -43,31 +44,63 @@ def _installed() -> list[ModuleType]:
 PACKAGES = _installed()
 parsing = import_module(f"{PACKAGES[0].__name__}.utilities.parsing")
 CALLBACKS = tuple(package.Callback for package in PACKAGES)
+DATA_MODULES = tuple(package.LightningDataModule for package in PACKAGES)
 # These write files or draw on the screen, and have no part in a training step.
 _ONLOOKERS = tuple(
-    kind
+    getattr(package.callbacks, name)
     for package in PACKAGES
-    for kind in (package.callbacks.Checkpoint, package.callbacks.ProgressBar)
+    for name in ("Checkpoint", "ProgressBar", "ModelSummary")
+)
+
+
+_ACCUMULATION_SCHEDULES = tuple(
+    package.callbacks.GradientAccumulationScheduler for package in PACKAGES
 )
 
 
 @contextmanager
 def open_finder(
-    trainer: Trainer, module: LightningModule, optimizer: int, monitor: str | None
+    trainer: Trainer,
+    module: LightningModule,
+    optimizer: int,
+    monitor: str | None,
+    waiting: Sequence[Any] = (),
 ) -> Iterator[tuple[LRFinder, Updates]]:
-    """Yield the finder and the data of a trainer that is about to train."""
+    """Yield the finder and the data of a trainer that is about to train.
+
+    The hooks that begin a training are called first; what they change is left to be restored.
+
+    Args:
+        trainer: it calls `on_train_start` of its callbacks.
+        module: is trained.
+        optimizer: index of the one whose rate is swept.
+        monitor: name of the logged value that is the loss.
+        waiting: the callbacks that have not started yet.
+    """
+    count = len(trainer.optimizers)
+    if whole_number("optimizer", optimizer, at_least=0) >= count:
+        raise InvalidInputError(
+            f"optimizer must be an index of those that {type(module).__name__} configures, below "
+            f"{count}, got {optimizer}"
+        )
     loop = trainer.fit_loop.epoch_loop
     combined = trainer.fit_loop._combined_loader
-    swept = trainer.optimizers[optimizer]
+    epoch = SimpleNamespace(is_over=False)
     with _recorded(trainer, module, monitor) as (record, logged):
+        _begin(trainer, participants(waiting))
+        swept = trainer.optimizers[optimizer]
 
         def iterate(batch: _MicroBatch) -> dict[str, Any] | None:
             record.clear()
+            epoch.is_over &= batch.number > 0
+            if epoch.is_over:
+                return None
             loop.batch_progress.current.reset()
             loop.batch_progress.current.ready = batch.number
             try:
                 loop.advance(_Fetcher(batch))
             except StopIteration:  # the module's on_train_batch_start returned -1
+                epoch.is_over = True
                 return None
             return record.get("output")
 
@@ -84,33 +117,50 @@ def open_finder(
             swept,
             update_step=update_step,
             training_step=validate,
-            preserve=_changed_by_steps(trainer),
+            preserve=changed_by_steps(trainer),
         )
-        portions = functools.partial(_portions, trainer)
+        portions = functools.partial(_portions, trainer, epoch)
         yield finder, Updates(combined, portions, _epoch_steps(trainer))
 
 
-def _changed_by_steps(trainer: Trainer) -> list[Any]:
-    """Return what training steps change, besides the module."""
+def _begin(trainer: Trainer, waiting: list[Any]) -> None:
+    """Call the hooks before the first batch, in the order of Lightning."""
+    call = package_of(trainer).trainer.call
+    with replaced(trainer, "callbacks", waiting):
+        call._call_callback_hooks(trainer, "on_train_start")
+    call._call_lightning_module_hook(trainer, "on_train_start")
+    call._call_callback_hooks(trainer, "on_train_epoch_start")
+    call._call_lightning_module_hook(trainer, "on_train_epoch_start")
+
+
+def changed_by_steps(trainer: Trainer) -> list[Any]:
+    """Return what training steps and the hooks before them change, besides the module."""
     loop = trainer.fit_loop.epoch_loop
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     loaders = trainer.fit_loop._combined_loader.flattened
     return [
         *trainer.optimizers,
         *(config.scheduler for config in trainer.lr_scheduler_configs),
+        trainer.lr_scheduler_configs,
         loop.batch_progress,
         loop.automatic_optimization.optim_progress,
         loop.manual_optimization.optim_step_progress,
         *([] if scaler is None else [scaler]),
         *(loader for loader in loaders if isinstance(loader, DataLoader)),
         vars(trainer._logger_connector),
-        *map(vars, participants(trainer)),
+        *map(vars, participants(trainer.callbacks)),
     ]
 
 
 def planned_steps(trainer: Trainer) -> int | None:
     """Return the optimizer steps of the whole training; None if it has no end."""
     steps = trainer.estimated_stepping_batches
+    batches, epochs = trainer.num_training_batches, trainer.max_epochs or 0
+    for callback in trainer.callbacks:
+        if isinstance(callback, _ACCUMULATION_SCHEDULES) and epochs > 0 and batches < math.inf:
+            factors = map(callback.get_accumulate_grad_batches, range(epochs))
+            steps = sum(math.ceil(batches / factor) for factor in factors)
+            steps = steps if trainer.max_steps < 0 else min(steps, trainer.max_steps)
     return int(steps) if 0 < steps < math.inf else None
 
 
@@ -138,8 +188,8 @@ class _Fetcher:
         return self._batch.batch, self._batch.number, 0
 
 
-def _portions(trainer: Trainer, combined: Any) -> Iterator[list[_MicroBatch]]:
-    """Yield the batches of an epoch, as many at a time as one optimizer step takes."""
+def _portions(trainer: Trainer, epoch: Any, combined: Any) -> Iterator[list[_MicroBatch]]:
+    """Yield the batches of an epoch until it is over, as many at a time as a step takes."""
     loader = copy.copy(combined)  # the trainer has begun to iterate its own
     loader.flattened = [with_own_workers(part) for part in combined.flattened]
     portion: list[_MicroBatch] = []
@@ -149,8 +199,9 @@ def _portions(trainer: Trainer, combined: Any) -> Iterator[list[_MicroBatch]]:
         if is_last or len(portion) == trainer.accumulate_grad_batches:
             yield portion
             portion = []
-        if is_last:  # of the trainer's limit, which may end before the data
-            return
+            # By the trainer's limit, which may end before the data, or by the module.
+            if is_last or epoch.is_over:
+                return
     if portion:
         yield [*portion[:-1], portion[-1]._replace(is_last=True)]
 
@@ -176,7 +227,7 @@ def check_validation(module: LightningModule, val_loader: Any) -> None:
 def _call_validation_step(trainer: Trainer, module: LightningModule, batch: Any) -> Any:
     """Call `validation_step` as in a training, for the first batch of a single loader."""
     # Some modules take the names of what they log from the stage.
-    with _replaced(trainer.state, "stage", type(trainer.state.stage).VALIDATING):
+    with replaced(trainer.state, "stage", type(trainer.state.stage).VALIDATING):
         batch = trainer.precision_plugin.convert_input(batch)
         batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
         arguments = {
@@ -238,11 +289,12 @@ def _recorded(
             (module, "log", log),
             (module, "log_dict", log_dict),
             (trainer.fit_loop.epoch_loop, "update_lr_schedulers", lambda *_, **__: None),
-            (trainer, "callbacks", participants(trainer)),
+            (trainer, "callbacks", participants(trainer.callbacks)),
             (trainer, "loggers", silent(trainer)),
             (trainer, "should_stop", trainer.should_stop),
+            (trainer, "accumulate_grad_batches", trainer.accumulate_grad_batches),
         ):
-            stack.enter_context(_replaced(holder, name, value))
+            stack.enter_context(replaced(holder, name, value))
         yield record, logged
 
 
@@ -268,7 +320,7 @@ def _output(
 
 
 @contextmanager
-def _replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
     """Replace an attribute for a while."""
     is_own = name in vars(holder) or isinstance(getattr(type(holder), name, None), property)
     before = getattr(holder, name)
@@ -282,16 +334,20 @@ def _replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
             delattr(holder, name)
 
 
-def participants(trainer: Trainer) -> list[Any]:
+def participants(callbacks: Iterable[Any]) -> list[Any]:
     """Return the callbacks that may have a part in a training step."""
     return [
         callback
-        for callback in trainer.callbacks
+        for callback in callbacks
         if not isinstance(callback, _ONLOOKERS) and not hasattr(callback, "is_finder")
     ]
 
 
 def silent(trainer: Trainer) -> list[Any]:
     """Return as many loggers as the trainer has, which take everything and write nothing."""
-    package = next(package for package in PACKAGES if isinstance(trainer, package.Trainer))
-    return [package.loggers.logger.DummyLogger() for _ in trainer.loggers]
+    return [package_of(trainer).loggers.logger.DummyLogger() for _ in trainer.loggers]
+
+
+def package_of(trainer: Trainer) -> Any:
+    """Return Lightning under the name that a trainer was imported from."""
+    return next(package for package in PACKAGES if isinstance(trainer, package.Trainer))

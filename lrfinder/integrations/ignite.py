@@ -23,6 +23,7 @@ from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
+from lrfinder._sweep.checks import reject_keywords
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
 try:
@@ -30,6 +31,9 @@ try:
 except ImportError as error:
     raise missing_extra("ignite", "ignite") from error
 
+_reject_keywords = reject_keywords(
+    accumulation_steps="accumulation is that of the engine, which may step after several batches"
+)
 # Longer than any sweep: the engine must not reach the end of an epoch during one.
 _EPOCH_LENGTH = 10**9
 
@@ -48,7 +52,8 @@ def attach(
     The engine does its own updates. An engine that accumulates gradients runs as many iterations
     as it needs for one optimizer step. Its handlers run too: attach checkpoints and loggers after
     the range test. A handler that sets the learning rate of `optimizer` has no effect, and one
-    that terminates the engine ends a range test; `recommend` ignores it.
+    that terminates the engine ends a range test; `recommend` ignores it, and so does a range test
+    with `start_lr=None` and without `on_step`.
 
     Args:
         trainer: between two runs; its state is restored when the block ends.
@@ -114,6 +119,7 @@ class _EngineFinder(LRFinder):
         super().__init__(*arguments, **settings)
         self._feed = feed
 
+    @_reject_keywords
     def range_test(
         self,
         train_loader: Iterable[Any],
@@ -126,12 +132,16 @@ class _EngineFinder(LRFinder):
             # A loss that is not finite ends the sweep too, with that as its reason.
             return bool(asked or (self._feed.is_terminated and math.isfinite(loss)))
 
-        return super().range_test(Updates(train_loader), *arguments, on_step=ends, **options)
+        # A sweep with an open start is run once more for a callback.
+        has_open_start = options.get("start_lr", 0.0) is None
+        ending = ends if callable(on_step) or (on_step is None and not has_open_start) else on_step
+        return super().range_test(Updates(train_loader), *arguments, on_step=ending, **options)
 
     def _prepare_model(self) -> None:  # before each sweep
         self._feed.is_terminated = False
         super()._prepare_model()
 
+    @_reject_keywords
     def recommend(
         self, train_loader: Iterable[Any], *arguments: Any, **options: Any
     ) -> Recommendation:

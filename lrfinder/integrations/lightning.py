@@ -10,9 +10,15 @@ trainer = Trainer(callbacks=[Recommend(set_lr=True)])  # or at the start of it
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import dropwhile
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import DataLoader
 
 from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import InvalidInputError, NoResultError, NoSuggestionError, warn
@@ -23,12 +29,15 @@ from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.checks import reject_keywords
 from lrfinder.integrations._lightning_loop import (
     CALLBACKS,
-    PACKAGES,
+    DATA_MODULES,
+    changed_by_steps,
     check_validation,
     open_finder,
+    package_of,
     parsing,
     participants,
     planned_steps,
+    replaced,
     silent,
 )
 from lrfinder.integrations._updates import Updates
@@ -37,15 +46,20 @@ from lrfinder.suggestion import Suggestion
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+_reject_keywords = reject_keywords(
+    val_dataloaders="pass a single loader as val_loader",
+    accumulation_steps="accumulation is that of the trainer, accumulate_grad_batches",
+)
+
 
 class RangeTest(*CALLBACKS):  # type: ignore[misc]
     """Runs a range test at the start of `Trainer.fit`, and leaves the training as it was.
 
     Each step runs as in training: with the transfer, precision and strategy, the accumulation and
     clipping, and the hooks of the module and of the other callbacks for batches, backward and
-    optimizer steps. Checkpoints, progress bars and loggers are not called, and `log` writes
-    nothing. A training that is resumed from a checkpoint is left alone. List this callback last:
-    those after it have not started yet.
+    optimizer steps. Their `on_train_start` and `on_train_epoch_start` are called before the first
+    step, and once more when the training starts. Checkpoints, progress bars and loggers are not
+    called, and `log` writes nothing. A training that is resumed from a checkpoint is left alone.
 
     Args:
         optimizer: index of the optimizer whose rate is swept, if a module has several.
@@ -66,7 +80,7 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
 
     is_finder = True  # it has no part in a training step
 
-    @reject_keywords(val_dataloaders="pass a single loader as val_loader")
+    @_reject_keywords
     def __init__(
         self,
         *,
@@ -100,7 +114,14 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         # A module without a rate is an error before the sweep.
         name = _name_of_lr(pl_module, self._attr_name) if self._set_lr else ""
         check_validation(pl_module, self._options.get("val_loader"))
-        with open_finder(trainer, pl_module, self._optimizer, self._monitor) as (finder, loader):
+        waiting = list(dropwhile(lambda callback: callback is not self, trainer.callbacks))[1:]
+        with (
+            preserve_state(pl_module, *changed_by_steps(trainer)),
+            open_finder(trainer, pl_module, self._optimizer, self._monitor, waiting) as (
+                finder,
+                loader,
+            ),
+        ):
             try:
                 self._result = self._run(trainer, finder, loader)
                 suggestion = self._suggestion(self._result) if self._set_lr else None
@@ -138,7 +159,7 @@ class Recommend(RangeTest):
         return recommendation
 
 
-@reject_keywords(val_dataloaders="pass a single loader as val_loader")
+@_reject_keywords
 def range_test(
     trainer: Trainer,
     module: LightningModule,
@@ -169,19 +190,21 @@ def range_test(
             the module has no validation loss for a `val_loader`.
     """
     check_validation(module, options.get("val_loader"))
-    name = _name_of_lr(module, attr_name) if set_lr else ""
+    # As for `Trainer.fit`, either may be the data module.
+    data = train_dataloaders if datamodule is None else datamodule
+    name = _name_of_lr(module, attr_name, data) if set_lr else ""
     result: RangeTestResult = _run_alone(
         trainer, _range_test, module, train_dataloaders, datamodule, options
     )
     if set_lr:
         try:
-            _write_lr(module, name, result.suggest())
+            _write_lr(module, name, result.suggest(), data)
         except NoSuggestionError as error:
             _warn_unchanged(error)
     return result
 
 
-@reject_keywords(val_dataloaders="pass a single loader as val_loader")
+@_reject_keywords
 def recommend(
     trainer: Trainer,
     module: LightningModule,
@@ -210,12 +233,14 @@ def recommend(
         NoSuggestionError: if no rate trains.
     """
     check_validation(module, options.get("val_loader"))
-    name = _name_of_lr(module, attr_name) if set_lr else ""
+    # As for `Trainer.fit`, either may be the data module.
+    data = train_dataloaders if datamodule is None else datamodule
+    name = _name_of_lr(module, attr_name, data) if set_lr else ""
     found: Recommendation = _run_alone(
         trainer, _recommend, module, train_dataloaders, datamodule, options
     )
     if set_lr:
-        _write_lr(module, name, found)
+        _write_lr(module, name, found, data)
     return found
 
 
@@ -252,9 +277,11 @@ def _run_alone(
             trainer.should_stop = True
             trainer.callbacks = []
 
-    others = participants(trainer)
+    others = participants(trainer.callbacks)
     stand_in = _stand_in(trainer, [*others, Work()])
-    with _attached(module, datamodule), preserve_state(module, *map(vars, others)):
+    parts = tree_leaves(getattr(train_dataloaders, "iterables", train_dataloaders))
+    loaders = [part for part in parts if isinstance(part, DataLoader)]
+    with _attached(module, datamodule), preserve_state(module, *loaders, *map(vars, others)):
         stand_in.fit(module, train_dataloaders, datamodule=datamodule)
     if not results:
         raise InvalidInputError(
@@ -265,7 +292,7 @@ def _run_alone(
 
 
 def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
-    package = next(package for package in PACKAGES if isinstance(trainer, package.Trainer))
+    package = package_of(trainer)
     if not isinstance(trainer.strategy, package.strategies.SingleDeviceStrategy):
         raise InvalidInputError(
             f"the trainer uses {type(trainer.strategy).__name__}, not a single device; use "
@@ -273,14 +300,12 @@ def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
             "training"
         )
 
-    kinds = package.accelerators
-    on_cpu = isinstance(trainer.accelerator, kinds.CPUAccelerator)
-    on_mps = isinstance(trainer.accelerator, kinds.MPSAccelerator)
+    on_cpu = isinstance(trainer.accelerator, package.accelerators.CPUAccelerator)
     stand_in: Trainer = package.Trainer(
-        # Mixed precision is that of CUDA unless one of these names is given.
-        accelerator="cpu" if on_cpu else "mps" if on_mps else trainer.accelerator,
+        accelerator=trainer.accelerator,
         devices=1 if on_cpu else trainer.device_ids,
-        precision=trainer.precision,
+        # It may be one of the user's own, which its name does not tell.
+        plugins=[copy.deepcopy(trainer.precision_plugin)],
         accumulate_grad_batches=trainer.accumulate_grad_batches,
         gradient_clip_val=trainer.gradient_clip_val,
         gradient_clip_algorithm=trainer.gradient_clip_algorithm,
@@ -316,9 +341,10 @@ def _trainer_of(part: LightningModule | LightningDataModule) -> Trainer | None:
         return None
 
 
-def _write_lr(module: LightningModule, name: str, suggestion: Suggestion) -> None:
+def _write_lr(module: LightningModule, name: str, suggestion: Suggestion, data: Any = None) -> None:
     suggestion.warn_of_doubt()
-    parsing.lightning_setattr(module, name, suggestion.lr)
+    with _knowing(module, data):
+        parsing.lightning_setattr(module, name, suggestion.lr)
 
 
 def _warn_unchanged(reason: NoSuggestionError) -> None:
@@ -326,13 +352,23 @@ def _warn_unchanged(reason: NoSuggestionError) -> None:
         warn(f"the learning rate was not changed, because none was found: {reason}")
 
 
-def _name_of_lr(module: LightningModule, attr_name: str) -> str:
+def _name_of_lr(module: LightningModule, attr_name: str, data: Any = None) -> str:
     """Return the name under which the module, its hyper-parameters or its data hold the rate."""
     names = (attr_name,) if attr_name else ("lr", "learning_rate")
-    for name in names:
-        if parsing.lightning_hasattr(module, name):
-            return name
+    with _knowing(module, data):
+        for name in names:
+            if parsing.lightning_hasattr(module, name):
+                return name
     raise InvalidInputError(
         f"{type(module).__name__} and its hparams have no attribute {' or '.join(names)} to set; "
         "let configure_optimizers read its rate from one, and pass its name as attr_name"
     )
+
+
+@contextmanager
+def _knowing(module: LightningModule, data: Any) -> Iterator[None]:
+    """Let Lightning find a data module through the module's trainer, as during a training."""
+    with ExitStack() as stack:
+        if isinstance(data, DATA_MODULES):
+            stack.enter_context(replaced(module, "_trainer", SimpleNamespace(datamodule=data)))
+        yield

@@ -71,8 +71,8 @@ def cosine_warm_restarts(
             must be 0 if their rates differ.
 
     Raises:
-        InvalidInputError: if a rate is out of range, or `eta_min` would change the groups' ratios.
-        ValueError: if `T_0` or `T_mult` is out of range.
+        InvalidInputError: if an argument is out of range, or `eta_min` would change the groups'
+            ratios.
 
     References:
         Loshchilov and Hutter (2017), SGDR, arXiv:1608.03983, section 3.
@@ -85,6 +85,8 @@ def cosine_warm_restarts(
         >>> [round(lr, 2) for lr in lrs]
         [1.0, 0.75, 0.25, 1.0, 0.75, 0.25]
     """
+    T_0 = whole_number("T_0", T_0)  # noqa: N806 - torch's name
+    T_mult = whole_number("T_mult", T_mult)  # noqa: N806 - torch's name
     lrs = group_rates(optimizer, lr)
     _check_eta_min(eta_min, lr, lrs, "eta_min=0")
     with starting_at(optimizer, lrs):

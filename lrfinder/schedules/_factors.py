@@ -103,9 +103,9 @@ def multistep(
         >>> rates(lambda sgd: multistep(sgd, 1.0, milestones=[1, 3], gamma=0.5), sgd, 4)
         [[1.0, 0.5, 0.5, 0.25]]
     """
+    milestones = [whole_number("milestones", milestone) for milestone in milestones]
     if not milestones:
         raise InvalidInputError("expected at least one milestone, got none; use `constant` instead")
-    milestones = [whole_number("milestones", milestone) for milestone in milestones]
     positive("gamma", gamma, at_most=1)
     with starting_at(optimizer, group_rates(optimizer, lr)):
         return MultiStepLR(optimizer, milestones, gamma)

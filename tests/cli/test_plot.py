@@ -68,6 +68,13 @@ def test_a_picture_that_cannot_be_written_fails_in_one_line(command, saved, tmp_
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_directory_is_not_a_result(command, name):
+    status, out, err = command("plot", name)
+    assert (status, out) == (2, "")
+    assert err.splitlines()[-1].startswith(f"lrfinder plot: error: {name} is a directory")
+
+
 def test_a_directory_is_not_a_picture(command, saved, tmp_path):
     status, out, err = command("plot", saved, "--output", tmp_path)
     assert (status, out) == (2, "")

@@ -165,6 +165,13 @@ def test_a_step_is_an_optimizer_step_of_ignites_own_trainer(accumulation):
     assert curves[0].loss == pytest.approx(curves[1].loss, rel=1e-4)
 
 
+@pytest.mark.parametrize("method", ["range_test", "recommend"])
+def test_an_accumulation_of_its_own_is_refused(method):
+    world = World()
+    with world.attach() as finder, pytest.raises(InvalidInputError, match="that of the engine"):
+        getattr(finder, method)(loader(), accumulation_steps=2)
+
+
 def test_accumulated_batches_can_be_held():
     world = World()
     trainer = create_supervised_trainer(
@@ -272,6 +279,38 @@ def test_a_callback_of_the_user_is_called_at_every_step_and_can_end_the_sweep():
         result = finder.range_test(loader(), on_step=on_step, **SWEEP)
     assert result.stop_reason is StopReason.CALLBACK
     assert calls == list(zip(result.lr, result.loss, range(8), strict=True))
+
+
+@pytest.mark.parametrize("has_callback", [False, True])
+def test_an_open_start_takes_as_many_updates_as_with_the_core(has_callback):
+    world = World()
+    world.model[2].p = 0.0
+    options = {"start_lr": None, "cached_batches": 1, "progress": False}
+    if has_callback:
+        options["on_step"] = lambda *_: None
+    updates = []
+
+    def update_step(_, batch):
+        updates.append(1)
+        return world.update(None, batch)["loss"]
+
+    finder = LRFinder(world.model, world.optimizer, update_step=update_step)
+    torch.manual_seed(1)
+    plain = finder.range_test(loader(), **options)
+    counted = []
+    world.trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: counted.append(1))
+    torch.manual_seed(1)
+    with world.attach() as finder:
+        assert finder.range_test(loader(), **options).lr == plain.lr
+    assert len(counted) == len(updates)
+
+
+@pytest.mark.parametrize("value", [5, 0, "stop"])
+def test_a_callback_that_cannot_be_called_is_refused(value):
+    world = World()
+    with world.attach() as finder, pytest.raises(InvalidInputError, match="on_step must be"):
+        finder.range_test(loader(), on_step=value, **SWEEP)
+    assert world.steps == 0
 
 
 def test_terminate_on_nan_ends_the_sweep_as_a_loss_that_is_not_finite():

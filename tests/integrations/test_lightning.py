@@ -11,7 +11,9 @@ from torch import nn
 pytest.importorskip("lightning")
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelSummary
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanSquaredError
@@ -155,6 +157,16 @@ def test_training_after_the_function_equals_training_without(tmp_path, make):
     assert_same(trained(make(), make_trainer(tmp_path / "plain")), trained(module, trainer, before))
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_the_function_leaves_the_generator_of_a_loader_as_it_was(tmp_path, several):
+    generator = torch.Generator().manual_seed(7)
+    shuffled = DataLoader(data(), batch_size=8, shuffle=True, generator=generator)
+    before = generator.get_state()
+    loaders = CombinedLoader([shuffled, loader()]) if several else shuffled
+    range_test(make_trainer(tmp_path), Keyed() if several else Regression(), loaders, **SWEEP)
+    assert torch.equal(generator.get_state(), before)
+
+
 def test_the_function_leaves_module_and_trainer_as_they_were(tmp_path):
     witness = Witness()
     trainer, module = make_trainer(tmp_path, witness), Regression()
@@ -217,6 +229,28 @@ def test_the_rate_of_one_of_several_optimizers_is_swept(tmp_path):
     # The first network trains on at 0.01; the second is driven up to a rate of 10.
     assert max(results[0].loss) < 20
     assert max(results[1].loss[-5:]) > 20
+
+
+@pytest.mark.parametrize("form", ["function", "callback"])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"optimizer": 2}, "optimizer must be .* below 2, got 2"),
+        ({"optimizer": "one"}, "optimizer must be .*, got 'one'"),
+        ({"accumulation_steps": 2}, "accumulate_grad_batches"),
+    ],
+)
+def test_an_argument_that_does_not_fit_the_training_is_refused(tmp_path, form, options, says):
+    options = {"monitor": "one", **options, **SWEEP}
+
+    def test():
+        if form == "function":
+            range_test(make_trainer(tmp_path), TwoNets(), loader(), **options)
+        else:
+            trained(TwoNets(), make_trainer(tmp_path, RangeTest(**options)))
+
+    with pytest.raises(InvalidInputError, match=says):
+        test()
 
 
 def test_a_monitor_that_is_not_logged_is_told_with_what_is(tmp_path):
@@ -392,6 +426,81 @@ def test_training_with_hooks_and_a_stateful_callback_equals_training_without(tmp
     assert averages[0].calls == averages[1].calls
 
 
+class Prepares(Regression):
+    """Its steps need what its hooks before the first batch prepare."""
+
+    def on_train_start(self):
+        self.scale = torch.rand(())
+        self.log("scale", self.scale)
+
+    def on_train_epoch_start(self):
+        self.scale = self.scale / 2
+        self.epochs = [*getattr(self, "epochs", []), self.current_epoch]
+        self.log("epoch_scale", self.scale)
+        self.trainer.optimizers[0].param_groups[0]["momentum"] = 0.5
+
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch, batch_idx) * self.scale
+
+
+class PreparesToo(Callback):
+    """Scales the gradients by what its hooks before the first batch prepare."""
+
+    def on_train_start(self, trainer, pl_module):
+        self.scale = torch.rand(())
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.scale = self.scale / 2
+        self.log("callback_scale", self.scale)
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        for parameter in pl_module.parameters():
+            parameter.grad.mul_(self.scale)
+
+
+@pytest.mark.parametrize("form", ["function", "listed first", "listed last"])
+def test_what_hooks_before_the_first_batch_prepare_is_there_and_goes_again(tmp_path, form):
+    modules, states, metrics = (Prepares(), Prepares()), [], []
+    for module, name in zip(modules, ("plain", form), strict=True):
+        callbacks = [PreparesToo()]
+        if name.startswith("listed"):
+            place = 0 if name == "listed first" else 1
+            callbacks.insert(place, test := RangeTest(**SWEEP))
+        trainer = make_trainer(tmp_path / name, *callbacks)
+
+        def before(name=name, module=module, trainer=trainer):
+            if name == "function":
+                assert len(range_test(trainer, module, loader(), **SWEEP)) > 10
+                assert not hasattr(module, "scale")
+
+        states.append([*trained(module, trainer, before), module.scale, torch.get_rng_state()])
+        metrics.append(trainer.callback_metrics)
+    assert_same(*states)
+    assert modules[0].epochs == modules[1].epochs == [0, 1]
+    assert metrics[0] == metrics[1]
+    logs = [next(path.rglob("metrics.csv")) for path in (tmp_path / "plain", tmp_path / form)]
+    assert logs[0].read_text() == logs[1].read_text()
+    assert form == "function" or len(test.result) > 10
+
+
+def test_the_range_test_accumulates_as_a_schedule_does_in_the_first_epoch(tmp_path):
+    sizes = []
+
+    class Watching(Regression):
+        def optimizer_step(self, epoch, batch_idx, *arguments):
+            sizes.append((epoch, batch_idx))
+            super().optimizer_step(epoch, batch_idx, *arguments)
+
+    schedule = GradientAccumulationScheduler({0: 4, 1: 2})
+    test, module = RangeTest(**SWEEP), Watching()
+    trainer = make_trainer(tmp_path, test, schedule)
+    trained(module, trainer)
+    swept = len(test.result)
+    assert sizes[:swept] == [(0, 3), (0, 7)] * (swept // 2) + [(0, 3)] * (swept % 2)
+    assert sizes[swept:] == [(0, 3), (0, 7), (1, 1), (1, 3), (1, 5), (1, 7)]
+    assert test.result.batch_size == 32
+
+
 class Keyed(Regression):
     def training_step(self, batch, batch_idx):
         parts = batch.values() if isinstance(batch, dict) else batch
@@ -469,8 +578,20 @@ class EndsTheEpoch(Regression):
         return -1 if batch_idx >= 3 else None
 
 
+class EndsTheEpochOnce(Regression):
+    """Would train on the batches behind the one that ends the epoch."""
+
+    def on_train_batch_start(self, batch, batch_idx):
+        return -1 if batch_idx == 3 else None
+
+
 @pytest.mark.parametrize(
-    ("make", "kept"), [(ReturnsNone, (0, 2, 3, 5, 6)), (EndsTheEpoch, (0, 1, 2))]
+    ("make", "kept"),
+    [
+        (ReturnsNone, (0, 2, 3, 5, 6)),
+        (EndsTheEpoch, (0, 1, 2)),
+        (EndsTheEpochOnce, (0, 1, 2)),
+    ],
 )
 def test_batches_that_the_module_skips_are_no_part_of_the_curve(tmp_path, make, kept):
     module = make()
@@ -522,8 +643,9 @@ def test_a_manual_step_that_returns_nothing_is_sent_to_monitor(tmp_path):
         range_test(make_trainer(tmp_path), TwoNets(), loader(), **SWEEP)
 
 
+@pytest.mark.parametrize("form", ["datamodule", "train_dataloaders", "callback"])
 @pytest.mark.parametrize("holder", ["module", "hparams", "datamodule"])
-def test_attr_name_is_looked_up_as_lightning_does(tmp_path, holder):
+def test_attr_name_is_looked_up_as_lightning_does(tmp_path, holder, form):
     class Named(Regression):
         def __init__(self, rate=0.01):
             super().__init__(lr=rate)
@@ -544,10 +666,17 @@ def test_attr_name_is_looked_up_as_lightning_does(tmp_path, holder):
     module, source = Named(), Data()
     if holder == "datamodule":
         source.rate = 0.01
-    test = RangeTest(set_lr=True, attr_name="rate", **SMOOTH)
-    make_trainer(tmp_path, test, max_steps=1).fit(module, datamodule=source)
+    if form == "callback":
+        test = RangeTest(set_lr=True, attr_name="rate", **SMOOTH)
+        make_trainer(tmp_path, test, max_steps=1).fit(module, datamodule=source)
+        result = test.result
+    else:
+        trainer, options = make_trainer(tmp_path), {form: source, "attr_name": "rate", **SMOOTH}
+        result = range_test(trainer, module, set_lr=True, **options)
+        with pytest.raises(RuntimeError, match="not attached"):
+            _ = module.trainer
     place = {"module": module, "hparams": module.hparams, "datamodule": source}[holder]
-    assert place.rate == test.result.suggest().lr
+    assert place.rate == result.suggest().lr
 
 
 def test_an_unknown_attr_name_is_refused_before_the_sweep(tmp_path):
@@ -770,6 +899,50 @@ def test_batches_are_used_with_transfer_and_precision_of_the_trainer(tmp_path):
     trainer = make_trainer(tmp_path, precision="bf16-mixed")
     range_test(trainer, Watching(), loader(), val_loader=val_loader(), **SWEEP)
     assert set(seen) == {(torch.bfloat16, 0.0)}
+
+
+class Bfloat16(Precision):
+    """A plugin of the user's own, which counts."""
+
+    def __init__(self):
+        self.count = 0
+
+    def forward_context(self):
+        self.count += 1
+        return torch.autocast("cpu", torch.bfloat16)
+
+
+def test_a_precision_plugin_is_used_and_not_changed(tmp_path):
+    seen = []
+
+    class Watching(Regression):
+        def training_step(self, batch, batch_idx):
+            seen.append((self.net(batch[0]).dtype, self.trainer.precision_plugin.count))
+            return super().training_step(batch, batch_idx)
+
+    plugin = Bfloat16()
+    trainer, module = make_trainer(tmp_path, plugins=[plugin], max_steps=3), Watching()
+    range_test(trainer, module, loader(), **SWEEP)
+    assert plugin.count == 0
+    in_sweep = seen[:3]
+    seen.clear()
+    trainer.fit(module, loader())
+    assert in_sweep == seen == [(torch.bfloat16, count) for count in (1, 2, 3)]
+
+
+def test_the_summary_of_the_model_is_left_to_the_training(tmp_path):
+    summaries = []
+
+    class Recorded(ModelSummary):
+        @staticmethod
+        def summarize(*arguments, **keywords):
+            summaries.append(arguments)
+
+    trainer = make_trainer(tmp_path, Recorded(), max_steps=1)
+    range_test(trainer, module := Regression(), loader(), **SWEEP)
+    assert summaries == []
+    trainer.fit(module, loader())
+    assert len(summaries) == 1
 
 
 def test_manual_optimisation_is_validated_by_the_value_to_monitor(tmp_path):

@@ -267,16 +267,25 @@ def test_with_lightning_the_rate_is_that_of_the_core_and_training_is_as_without(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"max_epochs": 2, "accumulate_grad_batches": 3}, {"max_steps": 5}]
+    ("settings", "schedule"),
+    [
+        ({"max_epochs": 2, "accumulate_grad_batches": 3}, {}),
+        ({"max_steps": 5}, {}),
+        ({"max_epochs": 3}, {0: 4, 2: 1}),
+        ({"max_epochs": 3, "max_steps": 7}, {0: 4, 2: 1}),
+    ],
 )
-def test_lightning_says_itself_how_long_it_will_train(settings):
+def test_lightning_says_itself_how_long_it_will_train(settings, schedule):
     function, callback = Lightning(), Lightning()
+    from lightning.pytorch.callbacks import GradientAccumulationScheduler
+
     from lrfinder.integrations.lightning import Recommend, recommend
 
-    trainer = function.trainer(**settings)
+    others = [GradientAccumulationScheduler(schedule)] if schedule else []
+    trainer = function.trainer(*others, **settings)
     planned = recommend(trainer, function.module, loader(), budget=120, progress=False)
     within = Recommend(budget=120, progress=False)
-    callback.trained(callback.trainer(within, **settings))
+    callback.trained(callback.trainer(*others, within, **settings))
     function.trained(trainer)
     assert planned.total_steps == within.result.total_steps == trainer.global_step
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,6 +41,23 @@ def test_a_number_is_the_rate_of_the_largest_group_and_the_others_keep_their_rat
     optimizer = optimizer_with(ratios)
     scheduler = case.build(optimizer, plain_rate(name))
     assert_rates(training_rates(optimizer, scheduler, T), expected(name, ratios, T))
+
+
+@pytest.mark.parametrize(
+    ("name", "build", "arguments"),
+    [
+        ("multistep", schedules.multistep, {"milestones": np.array([10, 35])}),
+        (
+            "cosine_warm_restarts",
+            schedules.cosine_warm_restarts,
+            {"T_0": np.int64(10), "T_mult": np.int64(2)},
+        ),
+    ],
+)
+def test_numbers_of_numpy_are_steps_like_others(name, build, arguments):
+    optimizer = optimizer_with()
+    rates = training_rates(optimizer, build(optimizer, plain_rate(name), **arguments), T)
+    assert_rates(rates, expected(name, RATIOS["one group"], T))
 
 
 @pytest.mark.parametrize(

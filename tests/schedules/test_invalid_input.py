@@ -116,6 +116,14 @@ INVALID = {
         lambda o: s.one_cycle(o, 0.1, div_factor=0, **LENGTH),
         "div_factor to be a finite number > 0, got 0",
     ),
+    "a cycle without steps": (
+        lambda o: s.cosine_warm_restarts(o, 0.1, T_0=0),
+        "T_0 must be a whole number >= 1, got 0",
+    ),
+    "cycles that get shorter": (
+        lambda o: s.cosine_warm_restarts(o, 0.1, T_0=5, T_mult=0),
+        "T_mult must be a whole number >= 1, got 0",
+    ),
     "a plateau that raises the rate": (
         lambda o: s.reduce_on_plateau(o, 0.1, factor=1.5),
         "factor to be between 0 and 1, got 1.5",
@@ -149,8 +157,6 @@ INVALID = {
 
 # Mistakes that only torch, or the user's own function, finds: when groups have been changed.
 FOUND_LATE = {
-    "a cycle without steps": lambda o: s.cosine_warm_restarts(o, 0.1, T_0=0),
-    "cycles that get shorter": lambda o: s.cosine_warm_restarts(o, 0.1, T_0=5, T_mult=0),
     "cyclic mode": lambda o: s.cyclic(o, suggestion(), step_size_up=5, mode="square"),
     "one_cycle strategy": lambda o: s.one_cycle(o, 0.1, anneal_strategy="cosine", **LENGTH),
     "a factor that fails": lambda o: s.lambda_(o, 0.1, lr_lambda=broken),
