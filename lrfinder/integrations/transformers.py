@@ -22,6 +22,7 @@ from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._sweep.batch import batch_weights
 from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.param_groups import learning_rates, set_starting_rates
 from lrfinder.integrations._updates import endless
@@ -141,11 +142,12 @@ class _MicroBatch(NamedTuple):
     """One of the batches of an update."""
 
     items: Any  # number of targets in the whole update; None where the trainer does not count them
+    weight: float  # share of the samples of the update
     inputs: Any
 
 
 class _MicroBatches:
-    """The data of a loader, without end, each batch with the number of targets in its update."""
+    """The data of a loader, without end, each batch with what its update tells of it."""
 
     def __init__(self, trainer: Trainer, loader: Any) -> None:
         self._trainer = trainer
@@ -163,7 +165,8 @@ class _MicroBatches:
             )
             if not samples:
                 return
-            yield from (_MicroBatch(items, inputs) for inputs in samples)
+            weights = batch_weights(samples)
+            yield from map(partial(_MicroBatch, items), weights, samples)
 
 
 def _loss(trainer: Trainer, model: nn.Module, batch: Any) -> Any:
@@ -171,8 +174,9 @@ def _loss(trainer: Trainer, model: nn.Module, batch: Any) -> Any:
         if not isinstance(batch, _MicroBatch):  # of the validation, as its loader made it
             return trainer.prediction_step(model, batch, prediction_loss_only=True)[0]
         loss = trainer.compute_loss(model, batch.inputs, num_items_in_batch=batch.items)
-    # Divided by all targets of the update, it is a part of the loss: we take the mean of parts.
-    return loss * trainer.args.gradient_accumulation_steps if _is_part(trainer, batch) else loss
+    # The trainer adds up parts of the loss of an update, we take a mean that weighs by samples.
+    part = loss if _is_part(trainer, batch) else loss / trainer.args.gradient_accumulation_steps
+    return part / batch.weight
 
 
 def _is_part(trainer: Trainer, batch: _MicroBatch) -> bool:

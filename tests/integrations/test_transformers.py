@@ -205,6 +205,31 @@ def test_accumulation_weighs_every_target_alike_as_the_trainer_does(tmp_path):
     assert parts.loss[:25] == pytest.approx(whole.loss[:25], rel=1e-4)
 
 
+@pytest.mark.parametrize("make", [classifier, language_model])
+def test_micro_batches_of_different_sizes_weigh_as_in_the_training(tmp_path, make):
+    """The oracle is what the trainer logs, at a rate that changes the loss from step to step."""
+    data = Sentences(label=(lambda tokens: tokens) if make is language_model else Sentences().label)
+    model = (lambda: make(dropout=0.0)) if make is classifier else make
+    plain, probed = (
+        make_trainer(
+            tmp_path,
+            model(),
+            data,
+            train_sampling_strategy="sequential",
+            per_device_train_batch_size=24,  # and 8 in the second half of every update
+            gradient_accumulation_steps=2,
+            learning_rate=0.01,
+            lr_scheduler_type="constant",
+            logging_steps=1,
+        )
+        for _ in range(2)
+    )
+    result = range_test(probed, start_lr=0.01, end_lr=0.01000001, num_iter=6, progress=False)
+    plain.train()
+    logged = [entry["loss"] for entry in plain.state.log_history if "loss" in entry]
+    assert result.loss == pytest.approx(logged, abs=1e-4)
+
+
 def test_bf16_is_that_of_the_trainers_arguments(tmp_path):
     dtypes = set()
 
