@@ -25,6 +25,7 @@ from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batch import batch_weights
 from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.param_groups import learning_rates, set_starting_rates
+from lrfinder.integrations._one_factor import check_one_factor
 from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
 
@@ -32,6 +33,8 @@ try:
     from transformers import Trainer
 except ImportError as error:
     raise missing_extra("transformers", "transformers") from error
+
+_SET_EACH = "call trainer.create_optimizer() before, and set_lr sets the rate of each group in it"
 
 
 def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> RangeTestResult:
@@ -44,16 +47,18 @@ def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Ran
     Args:
         trainer: of a single process.
         set_lr: write the suggestion to `trainer.args.learning_rate`, and to the optimizer if the
-            trainer has one already.
+            trainer has one already. Without one, the parameter groups must keep their ratios: an
+            optimizer from `trainer.create_optimizer()` is given the rate of each group.
         **options: as for `LRFinder.range_test`; as `val_loader`, pass
             `trainer.get_eval_dataloader()`, whose losses are those of `prediction_step`.
 
     Raises:
-        InvalidInputError: if the trainer trains in several processes, or shards its model.
+        InvalidInputError: if the trainer trains in several processes, or shards its model, or if
+            `set_lr` is true and cannot express what `groups` and the bounds ask for.
         NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
     options.setdefault("accumulation_steps", trainer.args.gradient_accumulation_steps)
-    with _finder(trainer) as (finder, loader):
+    with _finder(trainer, options, set_lr=set_lr) as (finder, loader):
         result = finder.range_test(loader, **options)
     if set_lr:
         _set_lr(trainer, finder.optimizer, result.suggest())
@@ -74,7 +79,7 @@ def recommend(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Reco
         NoSuggestionError: if no rate trains.
     """
     options.setdefault("accumulation_steps", trainer.args.gradient_accumulation_steps)
-    with _finder(trainer) as (finder, loader):
+    with _finder(trainer, options, set_lr=set_lr) as (finder, loader):
         options.setdefault("total_steps", _planned_steps(trainer, loader))
         found = finder.recommend(loader, **options)
     if set_lr:
@@ -109,7 +114,9 @@ def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None
 
 
 @contextmanager
-def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches]]:
+def _finder(
+    trainer: Trainer, options: dict[str, Any], *, set_lr: bool
+) -> Iterator[tuple[LRFinder, _MicroBatches]]:
     """Yield the finder and the data of a trainer, which is left as it was."""
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     if trainer.args.world_size > 1 or sharded:
@@ -123,6 +130,8 @@ def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches]]:
     try:
         with preserve_state(trainer.model):
             optimizer = trainer.create_optimizer()
+            if set_lr and own is None:
+                check_one_factor(optimizer, learning_rates(optimizer), options, _SET_EACH)
             loader = trainer.get_train_dataloader()
             finder = LRFinder(
                 trainer.model,

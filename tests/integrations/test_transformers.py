@@ -284,6 +284,51 @@ def test_set_lr_reaches_an_optimizer_of_the_users_own(tmp_path):
     assert lrs[1] == pytest.approx(10 * lrs[0])
 
 
+class TwoRates(Trainer):
+    """Creates an optimizer whose groups have different rates."""
+
+    steps = 0
+
+    def create_optimizer(self, model=None):
+        if self.optimizer is None:
+            lr, model = self.args.learning_rate, self.model
+            groups = [
+                {"params": model.bert.parameters(), "lr": lr / 10},
+                {"params": model.classifier.parameters(), "lr": lr},
+            ]
+            self.optimizer = torch.optim.SGD(groups, momentum=0.9)
+        return self.optimizer
+
+    def compute_loss(self, *args, **kwargs):
+        self.steps += 1
+        return super().compute_loss(*args, **kwargs)
+
+
+@pytest.mark.filterwarnings("ignore:.*low confidence")
+@pytest.mark.parametrize(
+    "options", [{"groups": [0]}, {"start_lr": [1e-5, 1e-6], "end_lr": [0.1, 1.0]}]
+)
+def test_set_lr_refuses_rates_that_one_number_cannot_express(tmp_path, options):
+    trainer = make_trainer(tmp_path, classifier(dropout=0.0), trainer=TwoRates, max_steps=1)
+    with pytest.raises(InvalidInputError, match=r"set_lr.*create_optimizer"):
+        range_test(trainer, set_lr=True, **options, **SMOOTH)
+    assert (trainer.steps, trainer.optimizer, trainer.args.learning_rate) == (0, None, 1e-3)
+    trainer.create_optimizer()  # as the message says
+    lrs = range_test(trainer, set_lr=True, **options, **SMOOTH).suggest().lrs
+    trainer.train()
+    trained_at = [group["initial_lr"] for group in trainer.optimizer.param_groups]
+    assert trained_at == pytest.approx(lrs)
+
+
+def test_set_lr_takes_bounds_for_each_group_that_keep_the_ratio(tmp_path):
+    trainer = make_trainer(tmp_path, classifier(dropout=0.0), trainer=TwoRates, max_steps=1)
+    bounds = {"start_lr": [1e-6, 1e-5], "end_lr": [0.1, 1.0]}
+    lrs = range_test(trainer, set_lr=True, **bounds, **SMOOTH).suggest().lrs
+    trainer.train()
+    trained_at = [group["initial_lr"] for group in trainer.optimizer.param_groups]
+    assert trained_at == pytest.approx(lrs)
+
+
 def test_a_curve_without_a_suggestion_leaves_the_rate(tmp_path):
     trainer = make_trainer(tmp_path)
     with pytest.raises(NoSuggestionError):
