@@ -18,7 +18,8 @@ from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import count_batches
-from lrfinder._sweep.param_groups import set_starting_rates
+from lrfinder._sweep.param_groups import group_ratios, learning_rates, set_starting_rates
+from lrfinder.integrations._one_factor import check_one_factor
 from lrfinder.suggestion import Suggestion
 
 try:
@@ -26,6 +27,8 @@ try:
     from skorch import NeuralNet
 except ImportError as error:
     raise missing_extra("skorch", "skorch") from error
+
+_SET_EACH = "leave it out, and set net.lr and net.optimizer__param_groups from suggestion.lrs"
 
 
 def range_test(
@@ -46,13 +49,16 @@ def range_test(
         y: targets, as for `fit`.
         set_lr: scale the net's `lr` and the rates of its `optimizer__param_groups` so that the
             largest is the suggestion; if the net is initialized, set those of its optimizer too.
+            The parameter groups must keep their ratios.
         **options: as for `LRFinder.range_test`; the batches of a `val_loader` go to the net's
             `validation_step`.
 
     Raises:
+        InvalidInputError: if `set_lr` is true and cannot express what `groups` and the bounds ask
+            for.
         NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
-    with _finder(net, X, y) as (tested, finder, loader):
+    with _finder(net, X, y, options, set_lr=set_lr) as (tested, finder, loader):
         result = finder.range_test(loader, **options)
     if set_lr:
         _set_lr(net, tested, result.suggest())
@@ -78,9 +84,10 @@ def recommend(
             the batches of a `val_loader` go to the net's `validation_step`.
 
     Raises:
+        InvalidInputError: as for `range_test`.
         NoSuggestionError: if no rate trains.
     """
-    with _finder(net, X, y) as (tested, finder, loader):
+    with _finder(net, X, y, options, set_lr=set_lr) as (tested, finder, loader):
         options.setdefault("total_steps", net.max_epochs * count_batches(loader) or None)
         found = finder.recommend(loader, **options)
     if set_lr:
@@ -89,10 +96,19 @@ def recommend(
 
 
 @contextmanager
-def _finder(net: NeuralNet, X: Any, y: Any) -> Iterator[tuple[NeuralNet, LRFinder, Any]]:  # noqa: N803
+def _finder(
+    net: NeuralNet,
+    X: Any,  # noqa: N803
+    y: Any,
+    options: dict[str, Any],
+    *,
+    set_lr: bool,
+) -> Iterator[tuple[NeuralNet, LRFinder, Any]]:
     """Yield the net that is tested, its finder and its data; `net` is left as it was."""
     with preserve_state():  # a copy draws its weights, and a split its samples
         tested = net if net.initialized_ else clone(net).initialize()
+        if set_lr:
+            check_one_factor(tested.optimizer_, _planned_rates(tested), options, _SET_EACH)
         data, _ = tested.get_split_datasets(X, y)
         finder = LRFinder(
             tested.module_,
@@ -106,9 +122,7 @@ def _finder(net: NeuralNet, X: Any, y: Any) -> Iterator[tuple[NeuralNet, LRFinde
 
 def _set_lr(net: NeuralNet, tested: NeuralNet, suggestion: Suggestion) -> None:
     """Write a rate to the net's parameters, and to its optimizer if it has one already."""
-    named = tested.get_all_learnable_params()
-    (groups,), options = tested.get_params_for_optimizer("optimizer", named)
-    factor = suggestion.lr / max(group.get("lr", options["lr"]) for group in groups)
+    factor = suggestion.lr / max(_planned_rates(tested))
     net.lr *= factor
     if hasattr(net, "optimizer__lr"):
         net.optimizer__lr *= factor
@@ -121,3 +135,15 @@ def _set_lr(net: NeuralNet, tested: NeuralNet, suggestion: Suggestion) -> None:
     if net.initialized_:
         # `apply` would warn of a scheduler that skorch replaces by a new one.
         set_starting_rates(net.optimizer_, suggestion.lrs)
+
+
+def _planned_rates(net: NeuralNet) -> list[float]:
+    """Return the rates of the parameter groups at which a training of the net begins."""
+    named = net.get_all_learnable_params()
+    (groups,), options = net.get_params_for_optimizer("optimizer", named)
+    rates = [group.get("lr", options["lr"]) for group in groups]
+    present = learning_rates(net.optimizer_)
+    if len(rates) == len(present):
+        return rates
+    # The user's `initialize_optimizer` makes other groups.
+    return [ratio * max(rates) for ratio in group_ratios(present)]

@@ -22,8 +22,10 @@ from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._sweep.batch import batch_weights
 from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.param_groups import learning_rates, set_starting_rates
+from lrfinder.integrations._one_factor import check_one_factor
 from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
 
@@ -31,6 +33,8 @@ try:
     from transformers import Trainer
 except ImportError as error:
     raise missing_extra("transformers", "transformers") from error
+
+_SET_EACH = "call trainer.create_optimizer() before, and set_lr sets the rate of each group in it"
 
 
 def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> RangeTestResult:
@@ -43,16 +47,18 @@ def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Ran
     Args:
         trainer: of a single process.
         set_lr: write the suggestion to `trainer.args.learning_rate`, and to the optimizer if the
-            trainer has one already.
+            trainer has one already. Without one, the parameter groups must keep their ratios: an
+            optimizer from `trainer.create_optimizer()` is given the rate of each group.
         **options: as for `LRFinder.range_test`; as `val_loader`, pass
             `trainer.get_eval_dataloader()`, whose losses are those of `prediction_step`.
 
     Raises:
-        InvalidInputError: if the trainer trains in several processes, or shards its model.
+        InvalidInputError: if the trainer trains in several processes, or shards its model, or if
+            `set_lr` is true and cannot express what `groups` and the bounds ask for.
         NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
     options.setdefault("accumulation_steps", trainer.args.gradient_accumulation_steps)
-    with _finder(trainer) as (finder, loader):
+    with _finder(trainer, options, set_lr=set_lr) as (finder, loader):
         result = finder.range_test(loader, **options)
     if set_lr:
         _set_lr(trainer, finder.optimizer, result.suggest())
@@ -73,7 +79,7 @@ def recommend(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Reco
         NoSuggestionError: if no rate trains.
     """
     options.setdefault("accumulation_steps", trainer.args.gradient_accumulation_steps)
-    with _finder(trainer) as (finder, loader):
+    with _finder(trainer, options, set_lr=set_lr) as (finder, loader):
         options.setdefault("total_steps", _planned_steps(trainer, loader))
         found = finder.recommend(loader, **options)
     if set_lr:
@@ -108,7 +114,9 @@ def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None
 
 
 @contextmanager
-def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches]]:
+def _finder(
+    trainer: Trainer, options: dict[str, Any], *, set_lr: bool
+) -> Iterator[tuple[LRFinder, _MicroBatches]]:
     """Yield the finder and the data of a trainer, which is left as it was."""
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     if trainer.args.world_size > 1 or sharded:
@@ -122,6 +130,8 @@ def _finder(trainer: Trainer) -> Iterator[tuple[LRFinder, _MicroBatches]]:
     try:
         with preserve_state(trainer.model):
             optimizer = trainer.create_optimizer()
+            if set_lr and own is None:
+                check_one_factor(optimizer, learning_rates(optimizer), options, _SET_EACH)
             loader = trainer.get_train_dataloader()
             finder = LRFinder(
                 trainer.model,
@@ -141,11 +151,12 @@ class _MicroBatch(NamedTuple):
     """One of the batches of an update."""
 
     items: Any  # number of targets in the whole update; None where the trainer does not count them
+    weight: float  # share of the samples of the update
     inputs: Any
 
 
 class _MicroBatches:
-    """The data of a loader, without end, each batch with the number of targets in its update."""
+    """The data of a loader, without end, each batch with what its update tells of it."""
 
     def __init__(self, trainer: Trainer, loader: Any) -> None:
         self._trainer = trainer
@@ -163,7 +174,8 @@ class _MicroBatches:
             )
             if not samples:
                 return
-            yield from (_MicroBatch(items, inputs) for inputs in samples)
+            weights = batch_weights(samples)
+            yield from map(partial(_MicroBatch, items), weights, samples)
 
 
 def _loss(trainer: Trainer, model: nn.Module, batch: Any) -> Any:
@@ -171,8 +183,9 @@ def _loss(trainer: Trainer, model: nn.Module, batch: Any) -> Any:
         if not isinstance(batch, _MicroBatch):  # of the validation, as its loader made it
             return trainer.prediction_step(model, batch, prediction_loss_only=True)[0]
         loss = trainer.compute_loss(model, batch.inputs, num_items_in_batch=batch.items)
-    # Divided by all targets of the update, it is a part of the loss: we take the mean of parts.
-    return loss * trainer.args.gradient_accumulation_steps if _is_part(trainer, batch) else loss
+    # The trainer adds up parts of the loss of an update, we take a mean that weighs by samples.
+    part = loss if _is_part(trainer, batch) else loss / trainer.args.gradient_accumulation_steps
+    return part / batch.weight
 
 
 def _is_part(trainer: Trainer, batch: _MicroBatch) -> bool:

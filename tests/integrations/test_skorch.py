@@ -13,7 +13,7 @@ from skorch import NeuralNetRegressor
 from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch.optim.lr_scheduler import LambdaLR, StepLR
 
-from lrfinder import LRFinder, LRFinderWarning
+from lrfinder import InvalidInputError, LRFinder, LRFinderWarning
 from lrfinder.integrations.skorch import range_test
 from tests.integrations.helpers import assert_same
 
@@ -125,6 +125,32 @@ def test_set_lr_sets_every_group(train, initialized, options):
     lrs = [group["lr"] for group in target.optimizer_.param_groups]
     assert lrs == pytest.approx(result.suggest().lrs)
     assert GROUPS == [("layers.0.*", {"lr": 0.1})]
+
+
+@pytest.mark.parametrize("initialized", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [{"groups": [1], "start_lr": 1e-10}, {"start_lr": [1e-6, 1e-5], "end_lr": [1.0, 10.0]}],
+)
+def test_set_lr_refuses_rates_that_one_factor_cannot_express(initialized, options):
+    target = net(**HIDDEN)
+    if initialized:
+        target.initialize()
+    with pytest.raises(InvalidInputError, match=r"set_lr.*optimizer__param_groups"):
+        range_test(target, X, Y, set_lr=True, **options, **SMOOTH)
+    assert (target.lr, target.optimizer__param_groups) == (0.01, GROUPS)
+    lrs = [0.03, 0.02]
+    target.lr, target.optimizer__param_groups = lrs[1], [("layers.0.*", {"lr": lrs[0]})]
+    target.fit(X, Y)  # as the message says
+    assert [group["lr"] for group in target.optimizer_.param_groups] == lrs
+
+
+def test_set_lr_takes_bounds_for_each_group_that_keep_the_ratio():
+    target = net(**HIDDEN)
+    bounds = {"start_lr": [1e-5, 1e-6], "end_lr": [10.0, 1.0]}
+    lrs = range_test(target, X, Y, set_lr=True, **bounds, **SMOOTH).suggest().lrs
+    target.fit(X, Y)
+    assert [group["lr"] for group in target.optimizer_.param_groups] == pytest.approx(lrs)
 
 
 def quartered(epoch):

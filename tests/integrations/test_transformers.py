@@ -205,6 +205,31 @@ def test_accumulation_weighs_every_target_alike_as_the_trainer_does(tmp_path):
     assert parts.loss[:25] == pytest.approx(whole.loss[:25], rel=1e-4)
 
 
+@pytest.mark.parametrize("make", [classifier, language_model])
+def test_micro_batches_of_different_sizes_weigh_as_in_the_training(tmp_path, make):
+    """The oracle is what the trainer logs, at a rate that changes the loss from step to step."""
+    data = Sentences(label=(lambda tokens: tokens) if make is language_model else Sentences().label)
+    model = (lambda: make(dropout=0.0)) if make is classifier else make
+    plain, probed = (
+        make_trainer(
+            tmp_path,
+            model(),
+            data,
+            train_sampling_strategy="sequential",
+            per_device_train_batch_size=24,  # and 8 in the second half of every update
+            gradient_accumulation_steps=2,
+            learning_rate=0.01,
+            lr_scheduler_type="constant",
+            logging_steps=1,
+        )
+        for _ in range(2)
+    )
+    result = range_test(probed, start_lr=0.01, end_lr=0.01000001, num_iter=6, progress=False)
+    plain.train()
+    logged = [entry["loss"] for entry in plain.state.log_history if "loss" in entry]
+    assert result.loss == pytest.approx(logged, abs=1e-4)
+
+
 def test_bf16_is_that_of_the_trainers_arguments(tmp_path):
     dtypes = set()
 
@@ -257,6 +282,51 @@ def test_set_lr_reaches_an_optimizer_of_the_users_own(tmp_path):
     lrs = [group["lr"] for group in optimizer.param_groups]
     assert lrs == pytest.approx(result.suggest().lrs)
     assert lrs[1] == pytest.approx(10 * lrs[0])
+
+
+class TwoRates(Trainer):
+    """Creates an optimizer whose groups have different rates."""
+
+    steps = 0
+
+    def create_optimizer(self, model=None):
+        if self.optimizer is None:
+            lr, model = self.args.learning_rate, self.model
+            groups = [
+                {"params": model.bert.parameters(), "lr": lr / 10},
+                {"params": model.classifier.parameters(), "lr": lr},
+            ]
+            self.optimizer = torch.optim.SGD(groups, momentum=0.9)
+        return self.optimizer
+
+    def compute_loss(self, *args, **kwargs):
+        self.steps += 1
+        return super().compute_loss(*args, **kwargs)
+
+
+@pytest.mark.filterwarnings("ignore:.*low confidence")
+@pytest.mark.parametrize(
+    "options", [{"groups": [0]}, {"start_lr": [1e-5, 1e-6], "end_lr": [0.1, 1.0]}]
+)
+def test_set_lr_refuses_rates_that_one_number_cannot_express(tmp_path, options):
+    trainer = make_trainer(tmp_path, classifier(dropout=0.0), trainer=TwoRates, max_steps=1)
+    with pytest.raises(InvalidInputError, match=r"set_lr.*create_optimizer"):
+        range_test(trainer, set_lr=True, **options, **SMOOTH)
+    assert (trainer.steps, trainer.optimizer, trainer.args.learning_rate) == (0, None, 1e-3)
+    trainer.create_optimizer()  # as the message says
+    lrs = range_test(trainer, set_lr=True, **options, **SMOOTH).suggest().lrs
+    trainer.train()
+    trained_at = [group["initial_lr"] for group in trainer.optimizer.param_groups]
+    assert trained_at == pytest.approx(lrs)
+
+
+def test_set_lr_takes_bounds_for_each_group_that_keep_the_ratio(tmp_path):
+    trainer = make_trainer(tmp_path, classifier(dropout=0.0), trainer=TwoRates, max_steps=1)
+    bounds = {"start_lr": [1e-6, 1e-5], "end_lr": [0.1, 1.0]}
+    lrs = range_test(trainer, set_lr=True, **bounds, **SMOOTH).suggest().lrs
+    trainer.train()
+    trained_at = [group["initial_lr"] for group in trainer.optimizer.param_groups]
+    assert trained_at == pytest.approx(lrs)
 
 
 def test_a_curve_without_a_suggestion_leaves_the_rate(tmp_path):
