@@ -18,6 +18,7 @@ from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import count_batches
+from lrfinder._sweep.checks import reject_keywords
 from lrfinder._sweep.param_groups import group_ratios, learning_rates, set_starting_rates
 from lrfinder.integrations._one_factor import check_one_factor
 from lrfinder.suggestion import Suggestion
@@ -28,9 +29,13 @@ try:
 except ImportError as error:
     raise missing_extra("skorch", "skorch") from error
 
+_reject_keywords = reject_keywords(
+    accumulation_steps="accumulation is that of the net's train_step"
+)
 _SET_EACH = "leave it out, and set net.lr and net.optimizer__param_groups from suggestion.lrs"
 
 
+@_reject_keywords
 def range_test(
     net: NeuralNet,
     X: Any,  # noqa: N803 - the name in skorch and scikit-learn
@@ -65,6 +70,7 @@ def range_test(
     return result
 
 
+@_reject_keywords
 def recommend(
     net: NeuralNet,
     X: Any,  # noqa: N803

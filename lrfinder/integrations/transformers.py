@@ -9,12 +9,13 @@ trainer.train()
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError, missing_extra
@@ -24,6 +25,7 @@ from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batch import batch_weights
 from lrfinder._sweep.batches import count_batches
+from lrfinder._sweep.checks import reject_keywords
 from lrfinder._sweep.param_groups import learning_rates, set_starting_rates
 from lrfinder.integrations._one_factor import check_one_factor
 from lrfinder.integrations._updates import endless
@@ -34,21 +36,31 @@ try:
 except ImportError as error:
     raise missing_extra("transformers", "transformers") from error
 
+_reject_keywords = reject_keywords(
+    accumulation_steps="accumulation is that of the arguments, gradient_accumulation_steps"
+)
+# A longer list is taken for data.
+_MOST_ITEMS = 1000
 _SET_EACH = "call trainer.create_optimizer() before, and set_lr sets the rate of each group in it"
 
 
-def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> RangeTestResult:
+@_reject_keywords
+def range_test(
+    trainer: Trainer, *, set_lr: bool = False, preserve: Sequence[Any] = (), **options: Any
+) -> RangeTestResult:
     """Run a range test as `trainer` would train, and leave the trainer as it was.
 
     Batches come from `get_train_dataloader` and `get_batch_samples`, losses from `compute_loss`,
     the groups from `create_optimizer`; precision, accumulation and `max_grad_norm` are those of
-    its arguments. Callbacks are not called and nothing is logged or saved.
+    its arguments. Callbacks are not called and nothing is logged or saved. Numbers, tensors, and
+    lists and dicts of them that a subclass keeps in attributes of the trainer are restored too.
 
     Args:
         trainer: of a single process.
         set_lr: write the suggestion to `trainer.args.learning_rate`, and to the optimizer if the
             trainer has one already. Without one, the parameter groups must keep their ratios: an
             optimizer from `trainer.create_optimizer()` is given the rate of each group.
+        preserve: list of further objects to restore.
         **options: as for `LRFinder.range_test`; as `val_loader`, pass
             `trainer.get_eval_dataloader()`, whose losses are those of `prediction_step`.
 
@@ -57,20 +69,24 @@ def range_test(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Ran
             `set_lr` is true and cannot express what `groups` and the bounds ask for.
         NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
-    options.setdefault("accumulation_steps", trainer.args.gradient_accumulation_steps)
-    with _finder(trainer, options, set_lr=set_lr) as (finder, loader):
+    options["accumulation_steps"] = trainer.args.gradient_accumulation_steps
+    with _finder(trainer, options, preserve, set_lr=set_lr) as (finder, loader):
         result = finder.range_test(loader, **options)
     if set_lr:
         _set_lr(trainer, finder.optimizer, result.suggest())
     return result
 
 
-def recommend(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Recommendation:
+@_reject_keywords
+def recommend(
+    trainer: Trainer, *, set_lr: bool = False, preserve: Sequence[Any] = (), **options: Any
+) -> Recommendation:
     """Confirm a rate by short runs, each as `trainer` would train, and leave it as it was.
 
     Args:
         trainer: as for `range_test`.
         set_lr: as for `range_test`, with the recommended rate.
+        preserve: as for `range_test`.
         **options: as for `LRFinder.recommend`; `total_steps` is that of the trainer's arguments,
             and as `val_loader`, pass `trainer.get_eval_dataloader()`.
 
@@ -78,8 +94,8 @@ def recommend(trainer: Trainer, *, set_lr: bool = False, **options: Any) -> Reco
         InvalidInputError: as for `range_test`.
         NoSuggestionError: if no rate trains.
     """
-    options.setdefault("accumulation_steps", trainer.args.gradient_accumulation_steps)
-    with _finder(trainer, options, set_lr=set_lr) as (finder, loader):
+    options["accumulation_steps"] = trainer.args.gradient_accumulation_steps
+    with _finder(trainer, options, preserve, set_lr=set_lr) as (finder, loader):
         options.setdefault("total_steps", _planned_steps(trainer, loader))
         found = finder.recommend(loader, **options)
     if set_lr:
@@ -115,7 +131,7 @@ def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None
 
 @contextmanager
 def _finder(
-    trainer: Trainer, options: dict[str, Any], *, set_lr: bool
+    trainer: Trainer, options: dict[str, Any], preserve: Sequence[Any], *, set_lr: bool
 ) -> Iterator[tuple[LRFinder, _MicroBatches]]:
     """Yield the finder and the data of a trainer, which is left as it was."""
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
@@ -137,6 +153,7 @@ def _finder(
                 trainer.model,
                 optimizer,
                 training_step=partial(_loss, trainer),
+                preserve=[*preserve, *map(_PlainAttributes, (trainer, trainer.state))],
                 scaler=trainer.accelerator.scaler,
                 clip_grad=trainer.args.max_grad_norm or None,
             )
@@ -145,6 +162,33 @@ def _finder(
         trainer.optimizer = own
         if hasattr(loader, "end"):  # Accelerate takes a loader that was left midway for one in use
             loader.end()
+
+
+class _PlainAttributes:
+    """The attributes of an object that a snapshot may copy, as a state dict.
+
+    Others may hold a whole data set, or another model.
+    """
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        self._values: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        self._values = {key: each for key, each in vars(self._owner).items() if _is_plain(each)}
+        return self._values
+
+    def load_state_dict(self, _: dict[str, Any]) -> None:
+        """Put the same objects back; the snapshot restores what is in them."""
+        vars(self._owner).update(self._values)
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether this is a number, a tensor, or some of them in lists and dicts."""
+    if isinstance(value, (list, dict, deque)):
+        parts = value.values() if isinstance(value, dict) else value
+        return len(value) <= _MOST_ITEMS and all(map(_is_plain, parts))
+    return value is None or isinstance(value, (int, float, str, Tensor))
 
 
 class _MicroBatch(NamedTuple):

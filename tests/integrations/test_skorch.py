@@ -14,7 +14,7 @@ from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch.optim.lr_scheduler import LambdaLR, StepLR
 
 from lrfinder import InvalidInputError, LRFinder, LRFinderWarning
-from lrfinder.integrations.skorch import range_test
+from lrfinder.integrations.skorch import range_test, recommend
 from tests.integrations.helpers import assert_same
 
 SWEEP = {"num_iter": 60, "progress": False}
@@ -173,3 +173,9 @@ def test_set_lr_after_a_schedule_that_has_lowered_the_rate(schedule):
 def test_set_lr_warns_of_a_low_confidence():
     with pytest.warns(LRFinderWarning, match="low confidence"):
         range_test(net(), X, Y, set_lr=True, **COARSE)
+
+
+@pytest.mark.parametrize("function", [range_test, recommend])
+def test_an_accumulation_of_its_own_is_refused(function):
+    with pytest.raises(InvalidInputError, match=r"that of the net's train_step"):
+        function(net(), X, Y, accumulation_steps=2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -20,7 +23,7 @@ from transformers import (
 )
 
 from lrfinder import InvalidInputError, LRFinder, LRFinderWarning, NoSuggestionError
-from lrfinder.integrations.transformers import range_test
+from lrfinder.integrations.transformers import range_test, recommend
 from tests.integrations.helpers import assert_same
 
 SWEEP = {"num_iter": 40, "progress": False}
@@ -132,6 +135,54 @@ def test_the_trainer_is_left_as_it_was(tmp_path):
     assert trainer.args.learning_rate == 1e-3
     assert not trainer.accelerator.gradient_state.in_dataloader
     assert not list(tmp_path.rglob("*.*"))
+
+
+class Logging(Trainer):
+    """Keeps numbers until the next log, as the trainers of TRL do, and an object of its own."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.kept, self.batches = defaultdict(list), 0
+        self.rebound, self.filled = torch.zeros(()), torch.zeros(())
+        self.meter = SimpleNamespace(total=0)
+        self.examples = [{"text": str(number)} for number in range(5000)]  # data, not copied
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        self.kept["loss"].append(loss.item())
+        self.batches += 1
+        self.rebound = self.rebound + 1
+        self.filled += 1
+        self.meter.total += 1
+        self.state.num_input_tokens_seen += inputs["input_ids"].numel()
+        return loss * (1 + 0.1 * self.batches)
+
+    def numbers(self):
+        tensors = self.rebound.item(), self.filled.item()
+        seen = self.state.num_input_tokens_seen
+        return dict(self.kept), self.batches, *tensors, self.meter.total, seen
+
+
+def test_what_the_loss_keeps_in_the_trainer_is_restored(tmp_path):
+    plain, probed = (make_trainer(tmp_path, trainer=Logging) for _ in range(2))
+    kept, before = probed.kept, probed.numbers()
+    range_test(probed, preserve=[probed.meter], **SWEEP)
+    assert probed.numbers() == before == ({}, 0, 0, 0, 0, 0)
+    assert probed.kept is kept
+    assert_same(trained(plain), trained(probed))
+    assert probed.numbers() == plain.numbers()
+
+
+def test_every_trial_begins_with_the_attributes_of_the_trainer(tmp_path):
+    trainer = make_trainer(tmp_path, trainer=Logging)
+    found = recommend(trainer, budget=120, progress=False)
+    assert len({trial.losses[0] for trial in found.trials}) == 1
+
+
+@pytest.mark.parametrize("function", [range_test, recommend])
+def test_an_accumulation_of_its_own_is_refused(tmp_path, function):
+    with pytest.raises(InvalidInputError, match="gradient_accumulation_steps"):
+        function(make_trainer(tmp_path), accumulation_steps=2)
 
 
 def test_a_failing_loss_arrives_unchanged_and_leaves_the_trainer_as_it_was(tmp_path):
