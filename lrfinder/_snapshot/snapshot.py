@@ -202,7 +202,6 @@ class Snapshot:
                     self._visit_attributes(thing)
 
     def _visit_loader(self, loader: Any) -> None:
-        self._seen[id(loader)] = loader
         self._state.structure.append(capture_dict(attributes(loader)))
         # Accelerate's loaders keep a list of those in use.
         self._visit(attributes(getattr(loader, "gradient_state", None)))
@@ -229,7 +228,8 @@ class Snapshot:
         for thing in search(root):
             if isinstance(thing, _rng.GENERATORS):
                 self._visit(thing)
-            elif isinstance(thing, DataLoader) and id(thing) not in self._seen:
+            elif isinstance(thing, DataLoader) and not (thing is root or id(thing) in self._seen):
+                self._seen[id(thing)] = thing
                 self._visit_loader(thing)
             elif hasattr(thing, "__dict__"):
                 self._state.generators.append(capture_generator_attributes(attributes(thing)))

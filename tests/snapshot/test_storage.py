@@ -59,6 +59,8 @@ def own_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_default_device_of_torch_is_not_that_of_the_copies() -> None:
     training = Training()
+    # Adam would make its counters of steps there.
+    training.optimizer = torch.optim.SGD(training.model.parameters(), lr=0.1)
     before = training.witness()
     with torch.device("meta"):  # a stand-in for an accelerator
         training.range_test("disk")

@@ -93,7 +93,7 @@ def test_on_step_is_called_for_the_accepted_sweep_alone_and_can_end_it(curvature
         ({"steps_per_decade": 0}, "steps_per_decade must be a number > 0, got 0"),
         ({"steps_per_decade": float("nan")}, "steps_per_decade must be a number > 0, got nan"),
         ({"start_lr": [1e-5], "end_lr": None}, "start_lr must be one number"),
-        ({"start_lr": -1.0, "end_lr": None}, "start_lr must be positive"),
+        ({"start_lr": -1.0, "end_lr": None}, "start_lr must be a positive, finite number"),
         ({"repeats": 0}, "repeats must be"),
     ],
 )
