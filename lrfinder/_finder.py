@@ -147,7 +147,7 @@ class LRFinder:
         self.model = model
         self.optimizer = optimizer
         self.criterion = criterion
-        # Of "cuda" this is the current one; and its generators exist, so that they are restored.
+        # Of "cuda" this is the current one. It also creates its generators, which are restored.
         self.device = (
             compute_device(model) if device is None else torch.empty(0, device=device).device
         )
@@ -325,7 +325,7 @@ class LRFinder:
 
         Raises:
             NoSuggestionError: if no trial gets below the loss that it began with by more than
-                noise, or none has a finite validation loss.
+                noise, unless groups that are left out train too, or none has a finite loss.
             InvalidInputError: if an argument cannot work.
         """
         with report_errors(self.model):
@@ -379,6 +379,7 @@ class LRFinder:
                 epoch_steps=count_batches(train_loader) / accumulation_steps,
                 law=length_law(self.optimizer),
                 validated=validation is not None,
+                others_train=self._others_train(result),
             )
         return self._answer
 
@@ -492,6 +493,14 @@ class LRFinder:
         # Reading a loader draws from the generators of the training, or from one that both share.
         snapshot.restore()
         return validation
+
+    def _others_train(self, result: RangeTestResult) -> bool:
+        """Return whether a group that was not swept trains at a rate of its own."""
+        groups = zip(self.optimizer.param_groups, result.group_lrs, strict=True)
+        return any(
+            lrs[0] == lrs[-1] > 0 and any(p.requires_grad for p in group["params"])
+            for group, lrs in groups
+        )
 
     def _grid_of(
         self, step_mode: StepMode, groups: Sequence[int] | None

@@ -207,6 +207,7 @@ def recommend(
     epoch_steps: float,
     law: LengthLaw,
     validated: bool,
+    others_train: bool = False,
 ) -> Recommendation:
     """Try rates around the descent of a sweep and return the one to train with.
 
@@ -224,6 +225,7 @@ def recommend(
         epoch_steps: optimizer steps of one pass through the data; 0 if they are not known.
         law: how the best rate falls with the number of steps.
         validated: whether `train` gives a validation loss.
+        others_train: as for `Search`.
 
     Raises:
         NoSuggestionError: if no trial gets below the loss that it began with by more than noise,
@@ -250,7 +252,7 @@ def recommend(
         law=law,
         validated=validated,
         total_steps=total_steps,
-        others_train=any(rates[0] == rates[-1] > 0 for rates in result.group_lrs),
+        others_train=others_train,
     )
     search.run(_first_rate(descent, lr_range))
     _check_progress(search)

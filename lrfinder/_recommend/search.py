@@ -218,7 +218,7 @@ class Search:
     def has_progressed(self, trial: Trial) -> bool:
         """Return whether a trial ended below the loss it began with by more than noise."""
         if self._others_train:
-            return True
+            return math.isfinite(trial.training_loss)
         error = self.noise * math.sqrt(1 / len(self.untrained) + 1 / len(tail(trial.losses)))
         return trial.training_loss < self.initial_loss - _PROGRESS * error
 

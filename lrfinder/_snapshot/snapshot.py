@@ -197,9 +197,8 @@ class Snapshot:
         """Capture the objects in the state of each parameter, such as the projectors of GaLore."""
         for state in optimizer.state.values():
             for thing in self._visit(state):
-                if _has_attributes(thing) and id(thing) not in self._seen:
-                    self._seen[id(thing)] = thing
-                    self._visit_attributes(thing)
+                if _has_attributes(thing):
+                    self._visit(attributes(thing))
 
     def _visit_loader(self, loader: Any) -> None:
         self._state.structure.append(capture_dict(attributes(loader)))

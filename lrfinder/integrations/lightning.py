@@ -272,7 +272,10 @@ def _run_alone(
 
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             trainer.callbacks.remove(self)
-            with open_finder(trainer, pl_module, index, monitor) as (finder, loader):
+            with (
+                preserve_state(pl_module, *changed_by_steps(trainer)),
+                open_finder(trainer, pl_module, index, monitor) as (finder, loader),
+            ):
                 results.append(work(trainer, finder, loader, **options))
             trainer.should_stop = True
             trainer.callbacks = []

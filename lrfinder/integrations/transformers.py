@@ -25,7 +25,7 @@ from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batch import batch_weights
 from lrfinder._sweep.batches import count_batches
-from lrfinder._sweep.checks import reject_keywords
+from lrfinder._sweep.checks import check_preserve, reject_keywords
 from lrfinder._sweep.param_groups import learning_rates, set_starting_rates
 from lrfinder.integrations._one_factor import check_one_factor
 from lrfinder.integrations._updates import endless
@@ -41,6 +41,7 @@ _reject_keywords = reject_keywords(
 )
 # A longer list is taken for data.
 _MOST_ITEMS = 1000
+_DATA = ("train_dataset", "eval_dataset")
 _SET_EACH = "call trainer.create_optimizer() before, and set_lr sets the rate of each group in it"
 
 
@@ -141,6 +142,7 @@ def _finder(
             f"{' and a sharded model' if sharded else ''}; run the range test in a single process "
             "and multiply gradient_accumulation_steps by their number"
         )
+    check_preserve(preserve)
     own = trainer.optimizer
     loader: Any = None
     try:
@@ -153,7 +155,11 @@ def _finder(
                 trainer.model,
                 optimizer,
                 training_step=partial(_loss, trainer),
-                preserve=[*preserve, *map(_PlainAttributes, (trainer, trainer.state))],
+                preserve=[
+                    *preserve,
+                    *_plain_attributes(trainer),
+                    *_plain_attributes(trainer.state),
+                ],
                 scaler=trainer.accelerator.scaler,
                 clip_grad=trainer.args.max_grad_norm or None,
             )
@@ -164,23 +170,31 @@ def _finder(
             loader.end()
 
 
-class _PlainAttributes:
-    """The attributes of an object that a snapshot may copy, as a state dict.
+def _plain_attributes(owner: Any) -> list[Any]:
+    """Return what a snapshot restores of an object: its attributes without data sets and models."""
+    values = {
+        name: value for name, value in vars(owner).items() if name not in _DATA and _is_plain(value)
+    }
+    return [values, _Attributes(owner, dict(values))]
 
-    Others may hold a whole data set, or another model.
-    """
 
-    def __init__(self, owner: Any) -> None:
+class _Attributes:
+    """Puts the same values back into the attributes of an object, and removes new plain ones."""
+
+    def __init__(self, owner: Any, values: dict[str, Any]) -> None:
         self._owner = owner
-        self._values: dict[str, Any] = {}
+        self._values = values
+        self._names = set(vars(owner))
 
     def state_dict(self) -> dict[str, Any]:
-        self._values = {key: each for key, each in vars(self._owner).items() if _is_plain(each)}
-        return self._values
+        return {}
 
     def load_state_dict(self, _: dict[str, Any]) -> None:
-        """Put the same objects back; the snapshot restores what is in them."""
-        vars(self._owner).update(self._values)
+        own = vars(self._owner)
+        for name in own.keys() - self._names:
+            if _is_plain(own[name]):
+                del own[name]
+        own.update(self._values)
 
 
 def _is_plain(value: Any) -> bool:
