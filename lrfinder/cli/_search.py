@@ -212,20 +212,15 @@ def _positive(text: str) -> float:
     return number
 
 
-def _steps(text: str) -> int:
+def _steps(text: str, at_least: int = 2) -> int:
     steps = int(text)
-    if not 2 <= steps <= _MOST_STEPS:
-        raise argparse.ArgumentTypeError(f"must be from 2 to {_MOST_STEPS}, got {text}")
+    if not at_least <= steps <= _MOST_STEPS:
+        raise argparse.ArgumentTypeError(f"must be from {at_least} to {_MOST_STEPS}, got {text}")
     return steps
 
 
 def _budget(text: str) -> int:
-    steps = int(text)
-    if not SMALLEST_BUDGET <= steps <= _MOST_STEPS:
-        raise argparse.ArgumentTypeError(
-            f"must be from {SMALLEST_BUDGET} to {_MOST_STEPS}, got {text}"
-        )
-    return steps
+    return _steps(text, SMALLEST_BUDGET)
 
 
 def _count(text: str) -> int:

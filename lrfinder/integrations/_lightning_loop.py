@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
+from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import with_own_workers
 from lrfinder._sweep.checks import whole_number
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
@@ -51,8 +52,6 @@ _ONLOOKERS = tuple(
     for package in PACKAGES
     for name in ("Checkpoint", "ProgressBar", "ModelSummary")
 )
-
-
 _ACCUMULATION_SCHEDULES = tuple(
     package.callbacks.GradientAccumulationScheduler for package in PACKAGES
 )
@@ -68,7 +67,7 @@ def open_finder(
 ) -> Iterator[tuple[LRFinder, Updates]]:
     """Yield the finder and the data of a trainer that is about to train.
 
-    The hooks that begin a training are called first; what they change is left to be restored.
+    The hooks that begin a training are called first; what they change is restored.
 
     Args:
         trainer: it calls `on_train_start` of its callbacks.
@@ -86,7 +85,10 @@ def open_finder(
     loop = trainer.fit_loop.epoch_loop
     combined = trainer.fit_loop._combined_loader
     epoch = SimpleNamespace(is_over=False)
-    with _recorded(trainer, module, monitor) as (record, logged):
+    with (
+        preserve_state(module, *_changed_by_steps(trainer)),
+        _recorded(trainer, module, monitor) as (record, logged),
+    ):
         _begin(trainer, participants(waiting))
         swept = trainer.optimizers[optimizer]
 
@@ -117,7 +119,7 @@ def open_finder(
             swept,
             update_step=update_step,
             training_step=validate,
-            preserve=changed_by_steps(trainer),
+            preserve=_changed_by_steps(trainer),
         )
         portions = functools.partial(_portions, trainer, epoch)
         yield finder, Updates(combined, portions, _epoch_steps(trainer))
@@ -133,7 +135,7 @@ def _begin(trainer: Trainer, waiting: list[Any]) -> None:
     call._call_lightning_module_hook(trainer, "on_train_epoch_start")
 
 
-def changed_by_steps(trainer: Trainer) -> list[Any]:
+def _changed_by_steps(trainer: Trainer) -> list[Any]:
     """Return what training steps and the hooks before them change, besides the module."""
     loop = trainer.fit_loop.epoch_loop
     scaler = getattr(trainer.precision_plugin, "scaler", None)

@@ -30,7 +30,6 @@ from lrfinder._sweep.checks import reject_keywords
 from lrfinder.integrations._lightning_loop import (
     CALLBACKS,
     DATA_MODULES,
-    changed_by_steps,
     check_validation,
     open_finder,
     package_of,
@@ -115,12 +114,9 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         name = _name_of_lr(pl_module, self._attr_name) if self._set_lr else ""
         check_validation(pl_module, self._options.get("val_loader"))
         waiting = list(dropwhile(lambda callback: callback is not self, trainer.callbacks))[1:]
-        with (
-            preserve_state(pl_module, *changed_by_steps(trainer)),
-            open_finder(trainer, pl_module, self._optimizer, self._monitor, waiting) as (
-                finder,
-                loader,
-            ),
+        with open_finder(trainer, pl_module, self._optimizer, self._monitor, waiting) as (
+            finder,
+            loader,
         ):
             try:
                 self._result = self._run(trainer, finder, loader)
@@ -272,10 +268,7 @@ def _run_alone(
 
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             trainer.callbacks.remove(self)
-            with (
-                preserve_state(pl_module, *changed_by_steps(trainer)),
-                open_finder(trainer, pl_module, index, monitor) as (finder, loader),
-            ):
+            with open_finder(trainer, pl_module, index, monitor) as (finder, loader):
                 results.append(work(trainer, finder, loader, **options))
             trainer.should_stop = True
             trainer.callbacks = []
