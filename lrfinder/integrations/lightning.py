@@ -18,14 +18,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import DataLoader
 
 from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import InvalidInputError, NoResultError, NoSuggestionError, warn
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
-from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._sweep.checks import reject_keywords
 from lrfinder.integrations._lightning_loop import (
     CALLBACKS,
@@ -275,9 +274,9 @@ def _run_alone(
 
     others = participants(trainer.callbacks)
     stand_in = _stand_in(trainer, [*others, Work()])
-    parts = tree_leaves(getattr(train_dataloaders, "iterables", train_dataloaders))
-    loaders = [part for part in parts if isinstance(part, DataLoader)]
-    with _attached(module, datamodule), preserve_state(module, *loaders, *map(vars, others)):
+    # The stand-in draws from the data, wherever they are kept, before the finder is opened.
+    data = tree_leaves(getattr(train_dataloaders, "iterables", train_dataloaders))
+    with Snapshot(module, *map(vars, others), loaders=[module, datamodule, *data]):
         stand_in.fit(module, train_dataloaders, datamodule=datamodule)
     if not results:
         raise InvalidInputError(
@@ -317,24 +316,6 @@ def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
         enable_model_summary=False,
     )
     return stand_in
-
-
-@contextmanager
-def _attached(module: LightningModule, datamodule: LightningDataModule | None) -> Iterator[None]:
-    """Attach module and data to their own trainer again afterwards."""
-    before = [(part, _trainer_of(part)) for part in (module, datamodule) if part is not None]
-    try:
-        yield
-    finally:
-        for part, trainer in before:
-            part.trainer = trainer
-
-
-def _trainer_of(part: LightningModule | LightningDataModule) -> Trainer | None:
-    try:
-        return part.trainer
-    except RuntimeError:  # raised by a module that has none
-        return None
 
 
 def _write_lr(module: LightningModule, name: str, suggestion: Suggestion, data: Any = None) -> None:

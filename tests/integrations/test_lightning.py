@@ -157,14 +157,50 @@ def test_training_after_the_function_equals_training_without(tmp_path, make):
     assert_same(trained(make(), make_trainer(tmp_path / "plain")), trained(module, trainer, before))
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_the_function_leaves_the_generator_of_a_loader_as_it_was(tmp_path, several):
+class DrawnAnew:
+    """Batches in another order each time, without a `DataLoader`."""
+
+    def __init__(self, generator):
+        self.generator = generator
+
+    def __iter__(self):
+        order = torch.randperm(64, generator=self.generator)
+        return (data()[indices] for indices in order.split(8))
+
+
+@pytest.mark.parametrize(
+    "source", ["loader", "several", "own class", "train_dataloaders", "datamodule", "module"]
+)
+def test_the_function_leaves_the_data_as_they_were(tmp_path, source):
     generator = torch.Generator().manual_seed(7)
     shuffled = DataLoader(data(), batch_size=8, shuffle=True, generator=generator)
-    before = generator.get_state()
-    loaders = CombinedLoader([shuffled, loader()]) if several else shuffled
-    range_test(make_trainer(tmp_path), Keyed() if several else Regression(), loaders, **SWEEP)
+
+    class Data(LightningDataModule):
+        def __init__(self):
+            super().__init__()
+            self.kept = shuffled
+
+        def train_dataloader(self):
+            return self.kept
+
+    class WithData(Regression):
+        def train_dataloader(self):
+            return self.kept
+
+    module, data_module = Keyed() if source == "several" else WithData(), Data()
+    module.kept = shuffled
+    given = {
+        "loader": {"train_dataloaders": shuffled},
+        "several": {"train_dataloaders": CombinedLoader([shuffled, loader()])},
+        "own class": {"train_dataloaders": DrawnAnew(generator)},
+        "train_dataloaders": {"train_dataloaders": data_module},
+        "datamodule": {"datamodule": data_module},
+        "module": {},
+    }[source]
+    before, attributes = generator.get_state(), dict(vars(data_module))
+    range_test(make_trainer(tmp_path), module, **given, **SWEEP)
     assert torch.equal(generator.get_state(), before)
+    assert vars(data_module) == attributes
 
 
 def test_the_function_leaves_module_and_trainer_as_they_were(tmp_path):
