@@ -295,8 +295,8 @@ class Snapshot:
 
 
 def _has_attributes(thing: Any) -> bool:
-    """Return whether an object has attributes of its own that a sweep may change."""
+    """Return whether an object can have attributes of its own that a sweep may change."""
     package = type(thing).__module__.split(".")[0]
-    return bool(attributes(thing)) and (
+    return isinstance(getattr(thing, "__dict__", None), dict) and (
         isinstance(thing, SimpleNamespace) or package not in sys.stdlib_module_names
     )

@@ -117,8 +117,7 @@ def _check_restored(optimizer: Optimizer, *_: Any) -> None:
     if not any(optimizer.param_groups is groups for groups in known):
         raise InvalidInputError(
             f"update_step steps an optimizer, {type(optimizer).__name__}, that would not be "
-            "restored; add it, and its model if that is another one, to "
-            "LRFinder(..., preserve=[...])"
+            "restored; pass it, and its model if that is another one, as preserve=[...]"
         )
 
 

@@ -63,6 +63,7 @@ def open_finder(
     module: LightningModule,
     optimizer: int,
     monitor: str | None,
+    preserve: Sequence[Any],
     waiting: Sequence[Any] = (),
 ) -> Iterator[tuple[LRFinder, Updates]]:
     """Yield the finder and the data of a trainer that is about to train.
@@ -74,6 +75,7 @@ def open_finder(
         module: is trained.
         optimizer: index of the one whose rate is swept.
         monitor: name of the logged value that is the loss.
+        preserve: further objects to restore.
         waiting: the callbacks that have not started yet.
     """
     count = len(trainer.optimizers)
@@ -86,7 +88,7 @@ def open_finder(
     combined = trainer.fit_loop._combined_loader
     epoch = SimpleNamespace(is_over=False)
     with (
-        preserve_state(module, *_changed_by_steps(trainer)),
+        preserve_state(module, *_changed_by_steps(trainer), *preserve),
         _recorded(trainer, module, monitor) as (record, logged),
     ):
         _begin(trainer, participants(waiting))
@@ -119,7 +121,7 @@ def open_finder(
             swept,
             update_step=update_step,
             training_step=validate,
-            preserve=_changed_by_steps(trainer),
+            preserve=[*_changed_by_steps(trainer), *preserve],
         )
         portions = functools.partial(_portions, trainer, epoch)
         yield finder, Updates(combined, portions, _epoch_steps(trainer))

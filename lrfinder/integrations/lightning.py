@@ -11,7 +11,7 @@ trainer = Trainer(callbacks=[Recommend(set_lr=True)])  # or at the start of it
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import dropwhile
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
-from lrfinder._sweep.checks import reject_keywords
+from lrfinder._sweep.checks import check_preserve, reject_keywords
 from lrfinder.integrations._lightning_loop import (
     CALLBACKS,
     DATA_MODULES,
@@ -68,6 +68,7 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
             training goes on with the old rate.
         attr_name: name of the learning rate in the module, its `hparams` or its data module; empty
             for `lr` or `learning_rate`.
+        preserve: list of further objects to restore, such as a replay buffer of the module.
         **options: as for `LRFinder.range_test`; accumulation is that of the trainer. The loss of a
             batch of `val_loader` is what `validation_step` returns, or else logs as `val_loss`; if
             it logs `monitor`, it is that. Of its hooks, those of the batch transfer are called.
@@ -86,11 +87,14 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         monitor: str | None = None,
         set_lr: bool = False,
         attr_name: str = "",
+        preserve: Sequence[Any] = (),
         **options: Any,
     ) -> None:
         super().__init__()
+        check_preserve(preserve)
         self._optimizer = optimizer
         self._monitor = monitor
+        self._preserve = preserve
         self._set_lr = set_lr
         self._attr_name = attr_name
         self._options = options
@@ -113,10 +117,9 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         name = _name_of_lr(pl_module, self._attr_name) if self._set_lr else ""
         check_validation(pl_module, self._options.get("val_loader"))
         waiting = list(dropwhile(lambda callback: callback is not self, trainer.callbacks))[1:]
-        with open_finder(trainer, pl_module, self._optimizer, self._monitor, waiting) as (
-            finder,
-            loader,
-        ):
+        with open_finder(
+            trainer, pl_module, self._optimizer, self._monitor, self._preserve, waiting
+        ) as (finder, loader):
             try:
                 self._result = self._run(trainer, finder, loader)
                 suggestion = self._suggestion(self._result) if self._set_lr else None
@@ -163,6 +166,7 @@ def range_test(
     datamodule: LightningDataModule | None = None,
     set_lr: bool = False,
     attr_name: str = "",
+    preserve: Sequence[Any] = (),
     **options: Any,
 ) -> RangeTestResult:
     """Run a range test as `trainer` would train, without changing it.
@@ -178,6 +182,7 @@ def range_test(
         set_lr: write the suggestion to the module's learning rate. If there is no suggestion, a
             warning says why and the rate stays.
         attr_name: as for `RangeTest`.
+        preserve: as for `RangeTest`.
         **options: as for `RangeTest`.
 
     Raises:
@@ -189,7 +194,7 @@ def range_test(
     data = train_dataloaders if datamodule is None else datamodule
     name = _name_of_lr(module, attr_name, data) if set_lr else ""
     result: RangeTestResult = _run_alone(
-        trainer, _range_test, module, train_dataloaders, datamodule, options
+        trainer, _range_test, module, train_dataloaders, datamodule, preserve, options
     )
     if set_lr:
         try:
@@ -208,6 +213,7 @@ def recommend(
     datamodule: LightningDataModule | None = None,
     set_lr: bool = False,
     attr_name: str = "",
+    preserve: Sequence[Any] = (),
     **options: Any,
 ) -> Recommendation:
     """Confirm a rate by short runs, each as `trainer` would train, without changing it.
@@ -219,6 +225,7 @@ def recommend(
         datamodule: as for `Trainer.fit`.
         set_lr: write the recommended rate to the module's learning rate.
         attr_name: as for `RangeTest`.
+        preserve: as for `RangeTest`.
         **options: `optimizer` and `monitor` as for `RangeTest`, and those of `LRFinder.recommend`;
             `total_steps` is that of the trainer, if it has an end, and the batches of a
             `val_loader` go to the module's `validation_step`.
@@ -232,7 +239,7 @@ def recommend(
     data = train_dataloaders if datamodule is None else datamodule
     name = _name_of_lr(module, attr_name, data) if set_lr else ""
     found: Recommendation = _run_alone(
-        trainer, _recommend, module, train_dataloaders, datamodule, options
+        trainer, _recommend, module, train_dataloaders, datamodule, preserve, options
     )
     if set_lr:
         _write_lr(module, name, found, data)
@@ -256,9 +263,11 @@ def _run_alone(
     module: LightningModule,
     train_dataloaders: Iterable[Any] | None,
     datamodule: LightningDataModule | None,
+    preserve: Sequence[Any],
     options: dict[str, Any],
 ) -> Any:
     """Do some work at the start of a training that ends before its first batch."""
+    check_preserve(preserve)
     index, monitor = options.pop("optimizer", 0), options.pop("monitor", None)
     results = []
 
@@ -267,7 +276,7 @@ def _run_alone(
 
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             trainer.callbacks.remove(self)
-            with open_finder(trainer, pl_module, index, monitor) as (finder, loader):
+            with open_finder(trainer, pl_module, index, monitor, preserve) as (finder, loader):
                 results.append(work(trainer, finder, loader, **options))
             trainer.should_stop = True
             trainer.callbacks = []
@@ -276,7 +285,8 @@ def _run_alone(
     stand_in = _stand_in(trainer, [*others, Work()])
     # The stand-in draws from the data, wherever they are kept, before the finder is opened.
     data = tree_leaves(getattr(train_dataloaders, "iterables", train_dataloaders))
-    with Snapshot(module, *map(vars, others), loaders=[module, datamodule, *data]):
+    kept = (module, *map(vars, others), *preserve)
+    with Snapshot(*kept, loaders=[module, datamodule, *data]):
         stand_in.fit(module, train_dataloaders, datamodule=datamodule)
     if not results:
         raise InvalidInputError(

@@ -8,9 +8,11 @@ net.fit(X, y)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from torch.optim import Optimizer
 
 from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
@@ -18,7 +20,7 @@ from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._sweep.batches import count_batches
-from lrfinder._sweep.checks import reject_keywords
+from lrfinder._sweep.checks import check_preserve, reject_keywords
 from lrfinder._sweep.param_groups import group_ratios, learning_rates, set_starting_rates
 from lrfinder.integrations._one_factor import check_one_factor
 from lrfinder.suggestion import Suggestion
@@ -42,11 +44,14 @@ def range_test(
     y: Any = None,
     *,
     set_lr: bool = False,
+    preserve: Sequence[Any] = (),
     **options: Any,
 ) -> RangeTestResult:
     """Run a range test as `net.fit(X, y)` would train, and leave the net as it was.
 
-    Each step is the net's `train_step`, with the `on_grad_computed` of its callbacks.
+    Each step is the net's `train_step`, with the `on_grad_computed` of its callbacks. All modules
+    and optimizers of the net are restored, and what it keeps in attributes as numbers, arrays,
+    tensors, and lists and dicts of them.
 
     Args:
         net: if it is not initialized yet, an initialized copy is tested.
@@ -55,6 +60,7 @@ def range_test(
         set_lr: scale the net's `lr` and the rates of its `optimizer__param_groups` so that the
             largest is the suggestion; if the net is initialized, set those of its optimizer too.
             The parameter groups must keep their ratios.
+        preserve: list of further objects to restore.
         **options: as for `LRFinder.range_test`; the batches of a `val_loader` go to the net's
             `validation_step`.
 
@@ -63,7 +69,7 @@ def range_test(
             for.
         NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
-    with _finder(net, X, y, options, set_lr=set_lr) as (tested, finder, loader):
+    with _finder(net, X, y, options, preserve, set_lr=set_lr) as (tested, finder, loader):
         result = finder.range_test(loader, **options)
     if set_lr:
         _set_lr(net, tested, result.suggest())
@@ -77,6 +83,7 @@ def recommend(
     y: Any = None,
     *,
     set_lr: bool = False,
+    preserve: Sequence[Any] = (),
     **options: Any,
 ) -> Recommendation:
     """Confirm a rate by short runs, as `net.fit(X, y)` would train; the net stays as it was.
@@ -86,6 +93,7 @@ def recommend(
         X: inputs, as for `fit`.
         y: targets, as for `fit`.
         set_lr: as for `range_test`, with the recommended rate.
+        preserve: as for `range_test`.
         **options: as for `LRFinder.recommend`; `total_steps` is that of the net's `max_epochs`, and
             the batches of a `val_loader` go to the net's `validation_step`.
 
@@ -93,7 +101,7 @@ def recommend(
         InvalidInputError: as for `range_test`.
         NoSuggestionError: if no rate trains.
     """
-    with _finder(net, X, y, options, set_lr=set_lr) as (tested, finder, loader):
+    with _finder(net, X, y, options, preserve, set_lr=set_lr) as (tested, finder, loader):
         options.setdefault("total_steps", net.max_epochs * count_batches(loader) or None)
         found = finder.recommend(loader, **options)
     if set_lr:
@@ -107,10 +115,12 @@ def _finder(
     X: Any,  # noqa: N803
     y: Any,
     options: dict[str, Any],
+    preserve: Sequence[Any],
     *,
     set_lr: bool,
 ) -> Iterator[tuple[NeuralNet, LRFinder, Any]]:
     """Yield the net that is tested, its finder and its data; `net` is left as it was."""
+    check_preserve(preserve)
     with preserve_state():  # a copy draws its weights, and a split its samples
         tested = net if net.initialized_ else clone(net).initialize()
         if set_lr:
@@ -121,9 +131,16 @@ def _finder(
             tested.optimizer_,
             update_step=lambda _, batch: tested.train_step(batch)["loss"],
             training_step=lambda _, batch: tested.validation_step(batch)["loss"],
-            preserve=[tested.criterion_],
+            preserve=[*_changed_by_steps(tested), *preserve],
         )
         yield tested, finder, tested.get_iterator(data, training=True)
+
+
+def _changed_by_steps(net: NeuralNet) -> list[Any]:
+    """Return what training steps change, besides the module: all is among the net's attributes."""
+    attributes = vars(net)
+    optimizers = [value for value in attributes.values() if isinstance(value, Optimizer)]
+    return [attributes, *optimizers, *(vars(callback) for _, callback in net.callbacks_)]
 
 
 def _set_lr(net: NeuralNet, tested: NeuralNet, suggestion: Suggestion) -> None:

@@ -203,6 +203,48 @@ def test_the_function_leaves_the_data_as_they_were(tmp_path, source):
     assert vars(data_module) == attributes
 
 
+class Counter:
+    total = 0
+
+    def add(self):
+        self.total += 1
+
+
+class Counted(Regression):
+    """Keeps an object of a class of its own, which steps and the hook before them change."""
+
+    def __init__(self):
+        super().__init__()
+        self.counter = Counter()
+
+    def on_train_start(self):
+        self.counter.add()
+
+    def training_step(self, batch, batch_idx):
+        self.counter.add()
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("form", ["function", "callback"])
+def test_further_objects_are_restored(tmp_path, form):
+    module = Counted()
+    if form == "function":
+        range_test(make_trainer(tmp_path), module, loader(), preserve=[module.counter], **SWEEP)
+        assert module.counter.total == 0
+    else:
+        test = RangeTest(preserve=[module.counter], **SWEEP)
+        make_trainer(tmp_path, test, max_steps=3).fit(module, loader())
+        assert module.counter.total == 4
+
+
+def test_a_single_object_to_restore_is_refused(tmp_path):
+    module = Counted()
+    with pytest.raises(InvalidInputError, match="preserve must be a list"):
+        range_test(make_trainer(tmp_path), module, loader(), preserve=module.counter, **SWEEP)
+    with pytest.raises(InvalidInputError, match="preserve must be a list"):
+        RangeTest(preserve=module.counter)
+
+
 def test_the_function_leaves_module_and_trainer_as_they_were(tmp_path):
     witness = Witness()
     trainer, module = make_trainer(tmp_path, witness), Regression()

@@ -69,6 +69,55 @@ def test_a_net_that_is_not_initialized_stays_so():
     assert not untouched.initialized_
 
 
+class WithCritic(NeuralNetRegressor):
+    """A second network with an optimizer of its own, and attributes that each step changes."""
+
+    def initialize_module(self):
+        super().initialize_module()
+        self.critic_ = nn.Linear(1, 1)
+        self.steps_ = []
+        return self
+
+    def initialize_optimizer(self, *arguments, **keywords):
+        super().initialize_optimizer(*arguments, **keywords)
+        self.critic_optimizer_ = torch.optim.Adam(self.critic_.parameters(), lr=0.01)
+        return self
+
+    def train_step_single(self, batch, **fit_params):
+        step = super().train_step_single(batch, **fit_params)
+        self.critic_optimizer_.zero_grad()
+        loss = nn.functional.mse_loss(self.critic_(step["y_pred"].detach()), batch[1])
+        loss.backward()
+        self.critic_optimizer_.step()
+        self.steps_.append(len(batch))
+        self.meter_.add()
+        return step
+
+
+class Meter:
+    total = 0
+
+    def add(self):
+        self.total += 1
+
+
+@pytest.mark.parametrize("function", [range_test, recommend])
+def test_every_module_optimizer_and_attribute_of_the_net_is_restored(function):
+    options = SMOOTH if function is range_test else {"budget": 120, "progress": False}
+    nets = [WithCritic(Net, lr=0.01, max_epochs=2, verbose=0) for _ in range(2)]
+    for one in nets:
+        torch.manual_seed(3)
+        one.initialize()
+        one.meter_ = Meter()
+        if one is nets[1]:
+            function(one, X, Y, preserve=[one.meter_], **options)
+            assert (one.steps_, one.meter_.total) == ([], 0)
+            assert not one.critic_optimizer_.state
+        one.partial_fit(X, Y)
+    assert_same(weights(nets[0]), weights(nets[1]))
+    assert_same(list(nets[0].critic_.parameters()), list(nets[1].critic_.parameters()))
+
+
 def test_the_curve_is_that_of_a_plain_loop_with_the_nets_clipping():
     ours = net(train_split=None, callbacks=[GradientNormClipping(0.5)]).initialize()
     torch.manual_seed(5)

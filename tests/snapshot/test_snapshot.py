@@ -247,6 +247,24 @@ def test_an_object_with_attributes_is_restored_with_all_that_it_refers_to() -> N
     assert inner.rng.random() == drawn
 
 
+class Counter:
+    """Has an attribute of its own only once it has counted."""
+
+    count = 0
+
+    def __init__(self, inner: object = None) -> None:
+        if inner is not None:
+            self.inner = inner
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_an_object_whose_attributes_are_still_those_of_its_class_is_restored(depth: int) -> None:
+    counter = Counter()
+    with preserve_state(counter if depth == 0 else Counter(counter)):
+        counter.count += 1
+    assert vars(counter) == {}
+
+
 def test_an_object_that_refers_to_half_the_program_is_refused() -> None:
     average = Average()
     average.others = [Average() for _ in range(600)]
