@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -52,9 +53,10 @@ def range_test(
     """Run a range test as `trainer` would train, and leave the trainer as it was.
 
     Batches come from `get_train_dataloader` and `get_batch_samples`, losses from `compute_loss`,
-    the groups from `create_optimizer`; precision, accumulation and `max_grad_norm` are those of
-    its arguments. Callbacks are not called and nothing is logged or saved. Numbers, tensors, and
-    lists and dicts of them that a subclass keeps in attributes of the trainer are restored too.
+    the groups from `create_optimizer`; precision, accumulation, `max_grad_norm`, activation
+    checkpointing and NEFTune are those of its arguments. Callbacks are not called and nothing is
+    logged or saved. Numbers, tensors, and lists and dicts of them that a subclass keeps in
+    attributes of the trainer are restored too.
 
     Args:
         trainer: of a single process.
@@ -147,6 +149,7 @@ def _finder(
     loader: Any = None
     try:
         with preserve_state(trainer.model):
+            _prepare_model(trainer)
             optimizer = trainer.create_optimizer()
             if set_lr and own is None:
                 check_one_factor(optimizer, learning_rates(optimizer), options, _SET_EACH)
@@ -168,6 +171,23 @@ def _finder(
         trainer.optimizer = own
         if hasattr(loader, "end"):  # Accelerate takes a loader that was left midway for one in use
             loader.end()
+
+
+def _prepare_model(trainer: Trainer) -> None:
+    """Switch on in the model what `train` switches on: activation checkpointing and NEFTune."""
+    args, model = trainer.args, trainer.model
+    kind = "activation" if hasattr(args, "activation_checkpointing") else "gradient"  # the old name
+    if getattr(args, f"{kind}_checkpointing"):
+        options = dict(getattr(args, f"{kind}_checkpointing_kwargs") or {})
+        own = {name: options.pop(name) for name in ("every_n_layers", "offload") if name in options}
+        enable = getattr(model, f"{kind}_checkpointing_enable", None)
+        (enable or model.gradient_checkpointing_enable)(options or None, **own)
+    if trainer.neftune_noise_alpha is not None:
+        if hasattr(trainer, "_activate_neftune"):
+            trainer._activate_neftune(model)
+        else:  # a function since transformers 5
+            neftune = import_module("transformers.integrations.neftune")
+            neftune.activate_neftune(model, trainer.neftune_noise_alpha, trainer.accelerator)
 
 
 def _plain_attributes(owner: Any) -> list[Any]:

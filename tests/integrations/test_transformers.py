@@ -283,6 +283,41 @@ def test_micro_batches_of_different_sizes_weigh_as_in_the_training(tmp_path, mak
     assert result.loss == pytest.approx(logged, abs=1e-4)
 
 
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_checkpointing_is_that_of_the_trainers_arguments(tmp_path, checkpointing):
+    """A layer whose activations were not kept runs once more in each backward."""
+    plain, probed = (make_trainer(tmp_path, gradient_checkpointing=checkpointing) for _ in range(2))
+    calls = []
+    layer = probed.model.bert.encoder.layer[0].intermediate
+    layer.register_forward_pre_hook(lambda *_: calls.append(1))
+    result = range_test(probed, **SWEEP)
+    assert len(calls) == len(result) * (2 if checkpointing else 1)
+    assert not probed.model.is_gradient_checkpointing
+    assert_same(trained(plain), trained(probed))
+
+
+def test_neftune_is_that_of_the_trainers_arguments(tmp_path):
+    """The curve is that of uniform noise on the embeddings, scaled as in the paper (section 2)."""
+    alpha = 5.0
+
+    def noisy(_, __, embedded):
+        bound = alpha / (embedded.shape[1] * embedded.shape[2]) ** 0.5
+        return embedded + torch.zeros_like(embedded).uniform_(-bound, bound)
+
+    plain, probed = (make_trainer(tmp_path, neftune_noise_alpha=alpha) for _ in range(2))
+    by_hand = make_trainer(tmp_path)
+    by_hand.model.get_input_embeddings().register_forward_hook(noisy)
+    quiet = make_trainer(tmp_path)
+    curves = []
+    for trainer in (probed, by_hand, quiet):
+        torch.manual_seed(7)
+        curves.append(range_test(trainer, **SWEEP).loss)
+    assert curves[0][:20] == pytest.approx(curves[1][:20], rel=1e-5)
+    assert curves[0][0] != pytest.approx(curves[2][0], rel=1e-5)
+    assert not probed.model.get_input_embeddings()._forward_hooks
+    assert_same(trained(plain), trained(probed))
+
+
 def test_bf16_is_that_of_the_trainers_arguments(tmp_path):
     dtypes = set()
 
