@@ -285,3 +285,9 @@ def test_whole_numbers_of_numpy_are_taken_as_ints(model, optimizer, batches, tmp
 def test_a_bool_is_no_whole_number(model, optimizer, batches):
     with pytest.raises(InvalidInputError, match="budget must be a whole number >= 120, got True"):
         LRFinder(model, optimizer, nn.MSELoss()).recommend(batches, budget=True)
+
+
+@pytest.mark.parametrize("method", [LRFinder.range_test, LRFinder.recommend])
+def test_the_default_range_is_the_one_that_integrations_and_commands_assume(method):
+    parameters = inspect.signature(method).parameters
+    assert (parameters["start_lr"].default, parameters["end_lr"].default) == (START_LR, END_LR)

@@ -18,6 +18,9 @@ StepMode = Literal["exp", "linear"]
 Bound = float | Sequence[float]
 Array = npt.NDArray[np.float64]
 
+# The range of a sweep if none is given, in which nearly every network can be trained somewhere.
+START_LR, END_LR = 1e-7, 10.0
+
 
 class Grid(NamedTuple):
     """The learning rates of a sweep.

@@ -9,17 +9,16 @@ from typing import NamedTuple
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.checks import is_number
 from lrfinder._sweep.communicator import OnStep
-from lrfinder._sweep.grid import Bound, Grid, StepMode, decades
+from lrfinder._sweep.grid import START_LR, Bound, Grid, StepMode, decades
 from lrfinder._sweep.loop import Record, SweepRunner
 
-# 100 steps over the usual eight decades, 1e-7 to 10.
-DEFAULT_PACE = 12.5
-# Where an open range begins, and where it ends even if the loss has not diverged.
-FIRST_START = 1e-7
+# 100 steps over the eight decades from `START_LR` to `END_LR`.
+_STEPS_PER_DECADE = 12.5
+# Where an open range ends even if the loss has not diverged.
 HIGHEST_LR = 1e3
 # How far the start moves down if the curve is not flat there, and how many starts are tried.
-LOWER_BY = 1e-3
-MOST_STARTS = 3
+_LOWER_BY = 1e-3
+_MOST_STARTS = 3
 
 
 class LRRange(NamedTuple):
@@ -33,7 +32,7 @@ class LRRange(NamedTuple):
         """Return the same range from a lower start, at the same pace."""
         start, end = _single("start_lr", self.start_lr), _single("end_lr", self.end_lr)
         pace = (self.num_iter - 1) / decades(start, end)
-        lower = start * LOWER_BY
+        lower = start * _LOWER_BY
         return LRRange(lower, end, round(pace * decades(lower, end)) + 1)
 
 
@@ -67,13 +66,13 @@ def resolve_range(
             "an open bound and steps_per_decade need step_mode='exp', got "
             f"{step_mode!r}; pass start_lr, end_lr and num_iter"
         )
-    pace = DEFAULT_PACE if steps_per_decade is None else steps_per_decade
+    pace = _STEPS_PER_DECADE if steps_per_decade is None else steps_per_decade
     if not (is_number(pace) and math.isfinite(pace) and pace > 0):
         raise InvalidInputError(
             f"steps_per_decade must be a number > 0, got {pace!r}; 12.5 is a good start"
         )
     end = HIGHEST_LR if end_lr is None else _single("end_lr", end_lr)
-    start = min(FIRST_START, end / 1e4) if start_lr is None else _single("start_lr", start_lr)
+    start = min(START_LR, end / 1e4) if start_lr is None else _single("start_lr", start_lr)
     if not 0 < start < end:
         return LRRange(start, end, num_iter)  # group_grid raises for it
     return LRRange(start, end, max(2, round(pace * decades(start, end)) + 1))
@@ -92,7 +91,7 @@ def sweep_from_flat(
     Only the end of a sweep shows whether it does. If there is an `on_step`, which may end a sweep,
     one that began flat is run again with it.
     """
-    for _ in range(MOST_STARTS - 1):
+    for _ in range(_MOST_STARTS - 1):
         grid = grid_of(span)
         record = sweep(grid, None)
         is_flat = begins_flat(grid, record)

@@ -16,6 +16,7 @@ from lrfinder._errors import NoSuggestionError
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import SMALLEST_BUDGET, Recommendation
 from lrfinder._result import RangeTestResult
+from lrfinder._sweep.grid import END_LR, START_LR
 from lrfinder.cli._output import CommandError, UsageError, draw, prepare_directory, say
 from lrfinder.suggestion import Suggestion
 
@@ -26,39 +27,48 @@ _MOST_STEPS = 1_000_000
 Lines = list[tuple[str, str]]
 
 
-def add_options(parser: argparse.ArgumentParser, end_lr: str = "10") -> None:
+def add_options(parser: argparse.ArgumentParser, end_lr: str = f"{END_LR:g}") -> None:
     """Add the options of the search and of its files; `end_lr` is its default in words."""
     _add_search(parser.add_argument_group("search"), end_lr)
     _add_sweep(parser.add_argument_group("sweep alone"))
     _add_training_step(parser.add_argument_group("training step"))
-    _add(
-        parser,
+    parser.add_argument(
         "--output",
-        Path,
-        "DIR",
-        f"directory for {_PICTURE} and {_NUMBERS}, created if missing (default: this one)",
-        Path(),
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help=f"directory for {_PICTURE} and {_NUMBERS}, created if missing (default: the current "
+        "directory)",
     )
 
 
 def _add_search(group: Any, end_lr: str) -> None:
-    _add(
-        group,
+    group.add_argument(
         "--budget",
-        _budget,
-        "N",
-        f"optimizer steps of sweep and trials, at least {SMALLEST_BUDGET} (default: 300)",
+        type=_budget,
+        metavar="N",
+        help=f"optimizer steps of sweep and trials, at least {SMALLEST_BUDGET} (default: 300)",
     )
-    _add(
-        group,
+    group.add_argument(
         "--total-steps",
-        _count,
-        "N",
-        "optimizer steps you will train for; a longer run needs a lower rate (default: four "
-        "times the steps of a trial)",
+        type=_count,
+        metavar="N",
+        help="optimizer steps you will train for; a longer run needs a lower rate (default: four "
+        "times the length of a trial, about 300 steps with the default budget)",
     )
-    _add(group, "--start-lr", _positive, "RATE", "first learning rate (default: 1e-7)", 1e-7)
-    _add(group, "--end-lr", _positive, "RATE", f"last learning rate (default: {end_lr})")
+    group.add_argument(
+        "--start-lr",
+        type=_positive,
+        default=START_LR,
+        metavar="RATE",
+        help=f"lowest learning rate to try (default: {START_LR:g})",
+    )
+    group.add_argument(
+        "--end-lr",
+        type=_positive,
+        metavar="RATE",
+        help=f"highest learning rate to try (default: {end_lr})",
+    )
 
 
 def _add_sweep(group: Any) -> None:
@@ -67,7 +77,12 @@ def _add_sweep(group: Any) -> None:
         action="store_true",
         help="suggest a rate after one sweep, without trials (default: sweep and trials)",
     )
-    _add(group, "--num-iter", _steps, "N", "optimizer steps of the sweep (default: 100)")
+    group.add_argument(
+        "--num-iter",
+        type=_steps,
+        metavar="N",
+        help="optimizer steps of the sweep (default: 100)",
+    )
     group.add_argument(
         "--step-mode",
         choices=("exp", "linear"),
@@ -76,16 +91,19 @@ def _add_sweep(group: Any) -> None:
 
 
 def _add_training_step(group: Any) -> None:
-    _add(
-        group,
+    group.add_argument(
         "--accumulation-steps",
-        _count,
-        "N",
-        "batches whose gradients are accumulated for one optimizer step (default: 1)",
-        1,
+        type=_count,
+        default=1,
+        metavar="N",
+        help="batches whose gradients are accumulated for one optimizer step (default: 1)",
     )
-    explanation = "largest norm of the gradients (default: no clipping)"
-    _add(group, "--clip-grad", _positive, "NORM", explanation)
+    group.add_argument(
+        "--clip-grad",
+        type=_positive,
+        metavar="NORM",
+        help="largest norm of the gradients (default: no clipping)",
+    )
     group.add_argument(
         "--precision",
         choices=("bf16", "fp16"),
@@ -197,12 +215,6 @@ def _report(result: RangeTestResult, answer: Suggestion | None) -> str:
 
 def _table(lines: Lines) -> str:
     return "\n".join(f"{head:<16}{text}" for head, text in lines)
-
-
-def _add(
-    group: Any, name: str, kind: Any, metavar: str, explanation: str, default: Any = None
-) -> None:
-    group.add_argument(name, type=kind, metavar=metavar, help=explanation, default=default)
 
 
 def _positive(text: str) -> float:

@@ -9,9 +9,15 @@ import torch
 
 from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
+from lrfinder._sweep.grid import END_LR
 from lrfinder.cli._search import add_options, check_options, search, step_settings
 from lrfinder.cli.demo_task import DATASETS, OPTIMIZERS, Task, build
 
+_DESCRIPTION = """\
+Finds a learning rate for a small convolutional network on the handwritten digits of scikit-learn:
+one sweep over all rates, then trials at the rates in question. Prints the rate, draws sweep and
+trials in lr_finder.png, and saves them in lr_finder.json.
+"""
 _EXAMPLES = """\
 examples:
   lrfinder demo
@@ -26,10 +32,7 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "demo",
         help="find a learning rate for a small network on real images",
-        description="Finds a learning rate for a small convolutional network on the handwritten "
-        "digits of scikit-learn: one sweep over all rates, then trials at the rates in "
-        "question. Prints the rate, draws sweep and trials in lr_finder.png, and saves them in "
-        "lr_finder.json.",
+        description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,7 +49,8 @@ def add_parser(commands: Any) -> None:
         help="sgd uses momentum 0.9, the others PyTorch's defaults (default: sgd)",
     )
     add_options(
-        parser, end_lr="10; with --step-mode linear 0.2 for sgd, 0.1 for rmsprop, else 0.01"
+        parser,
+        end_lr=f"{END_LR:g}; with --step-mode linear 0.2 for sgd, 0.1 for rmsprop, else 0.01",
     )
     parser.set_defaults(run=run, parser=parser)
 
@@ -56,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.end_lr is None:
         # The steps of a linear sweep lie near its end, which must be near where training fails.
         linear_end = {"sgd": 0.2, "rmsprop": 0.1}.get(arguments.optimizer, 0.01)
-        arguments.end_lr = linear_end if arguments.step_mode == "linear" else 10.0
+        arguments.end_lr = linear_end if arguments.step_mode == "linear" else END_LR
     check_options(arguments)
     threads = torch.get_num_threads()
     # The network is too small for more: waiting for a second core that other processes keep busy

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
 from lrfinder._finder import LRFinder
+from lrfinder._sweep.grid import END_LR
 from lrfinder.cli._output import UsageError
 from lrfinder.cli._search import add_options, check_options, search, step_settings
 
@@ -57,10 +58,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "function",
         metavar="FUNCTION",
-        help="FILE.py:FUNCTION, or package.module:function as imported from this directory",
+        help="FILE.py:FUNCTION, or package.module:function importable from the current directory",
     )
     add_options(parser)
-    parser.set_defaults(run=run, parser=parser, end_lr=10.0)
+    parser.set_defaults(run=run, parser=parser, end_lr=END_LR)
 
 
 def run(arguments: argparse.Namespace) -> None:

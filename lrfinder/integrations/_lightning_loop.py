@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._snapshot.storage import Where
 from lrfinder._sweep.batches import with_own_workers
 from lrfinder._sweep.checks import whole_number
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
@@ -64,6 +65,7 @@ def open_finder(
     optimizer: int,
     monitor: str | None,
     preserve: Sequence[Any],
+    where: Where,
     waiting: Sequence[Any] = (),
 ) -> Iterator[tuple[LRFinder, Updates]]:
     """Yield the finder and the data of a trainer that is about to train.
@@ -76,6 +78,7 @@ def open_finder(
         optimizer: index of the one whose rate is swept.
         monitor: name of the logged value that is the loss.
         preserve: further objects to restore.
+        where: where copies of the state are kept.
         waiting: the callbacks that have not started yet.
     """
     count = len(trainer.optimizers)
@@ -88,7 +91,7 @@ def open_finder(
     combined = trainer.fit_loop._combined_loader
     epoch = SimpleNamespace(is_over=False)
     with (
-        preserve_state(module, *_changed_by_steps(trainer), *preserve),
+        preserve_state(module, *_changed_by_steps(trainer), *preserve, snapshot=where),
         _recorded(trainer, module, monitor) as (record, logged),
     ):
         _begin(trainer, participants(waiting))
@@ -121,6 +124,7 @@ def open_finder(
             swept,
             update_step=update_step,
             training_step=validate,
+            snapshot=where,
             preserve=[*_changed_by_steps(trainer), *preserve],
         )
         portions = functools.partial(_portions, trainer, epoch)

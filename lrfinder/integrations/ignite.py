@@ -52,8 +52,8 @@ def attach(
     The engine does its own updates. An engine that accumulates gradients runs as many iterations
     as it needs for one optimizer step. Its handlers run too: attach checkpoints and loggers after
     the range test. A handler that sets the learning rate of `optimizer` has no effect, and one
-    that terminates the engine ends a range test; `recommend` ignores it, and so does a range test
-    with `start_lr=None` and without `on_step`.
+    that terminates the engine ends a range test, but not `recommend`, and not a range test with
+    `start_lr=None` unless you pass `on_step`.
 
     Args:
         trainer: between two runs; its state is restored when the block ends.

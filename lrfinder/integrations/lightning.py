@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils._pytree import tree_leaves
 
-from lrfinder._distributed.rank import is_rank_zero
-from lrfinder._errors import InvalidInputError, NoResultError, NoSuggestionError, warn
+from lrfinder._errors import InvalidInputError, NoResultError, NoSuggestionError
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
+from lrfinder._snapshot.storage import Where
 from lrfinder._sweep.checks import check_preserve, reject_keywords
 from lrfinder.integrations._lightning_loop import (
     CALLBACKS,
@@ -38,6 +38,7 @@ from lrfinder.integrations._lightning_loop import (
     replaced,
     silent,
 )
+from lrfinder.integrations._set_lr import warn_unchanged
 from lrfinder.integrations._updates import Updates
 from lrfinder.suggestion import Suggestion
 
@@ -50,14 +51,25 @@ _reject_keywords = reject_keywords(
 )
 
 
+def _range_test(_: Trainer, finder: LRFinder, loader: Updates, **options: Any) -> RangeTestResult:
+    return finder.range_test(loader, **options)
+
+
+def _recommend(
+    trainer: Trainer, finder: LRFinder, loader: Updates, **options: Any
+) -> Recommendation:
+    options.setdefault("total_steps", planned_steps(trainer))
+    return finder.recommend(loader, **options)
+
+
 class RangeTest(*CALLBACKS):  # type: ignore[misc]
     """Runs a range test at the start of `Trainer.fit`, and leaves the training as it was.
 
-    Each step runs as in training: with the transfer, precision and strategy, the accumulation and
-    clipping, and the hooks of the module and of the other callbacks for batches, backward and
-    optimizer steps. Their `on_train_start` and `on_train_epoch_start` are called before the first
-    step, and once more when the training starts. Checkpoints, progress bars and loggers are not
-    called, and `log` writes nothing. A training that is resumed from a checkpoint is left alone.
+    Each step runs as in training, with its transfer, precision, strategy, accumulation and
+    clipping, and with the hooks of the module and of the other callbacks for batches, backward and
+    optimizer steps. `on_train_start` and `on_train_epoch_start` are called once before the first
+    step, and again when the training starts. Checkpoints, progress bars and loggers are not
+    called, and `log` writes nothing. If `fit` resumes from a checkpoint, the callback does nothing.
 
     Args:
         optimizer: index of the optimizer whose rate is swept, if a module has several.
@@ -69,15 +81,18 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         attr_name: name of the learning rate in the module, its `hparams` or its data module; empty
             for `lr` or `learning_rate`.
         preserve: list of further objects to restore, such as a replay buffer of the module.
-        **options: as for `LRFinder.range_test`; accumulation is that of the trainer. The loss of a
-            batch of `val_loader` is what `validation_step` returns, or else logs as `val_loss`; if
-            it logs `monitor`, it is that. Of its hooks, those of the batch transfer are called.
+        snapshot: as for `LRFinder`; two copies of the state are kept, by the functions three.
+        **options: as for `LRFinder.range_test`; accumulation is that of the trainer. With
+            `val_loader`, the loss of a batch is what `validation_step` logs as `monitor`, else what
+            it returns, else what it logs as `val_loss`. Only the hooks of the batch transfer are
+            called for it.
 
     Attributes:
         result: the `RangeTestResult`; reading it raises `NoResultError` before the first.
     """
 
     is_finder = True  # it has no part in a training step
+    _work: Callable[..., Any] = staticmethod(_range_test)
 
     @_reject_keywords
     def __init__(
@@ -88,6 +103,7 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         set_lr: bool = False,
         attr_name: str = "",
         preserve: Sequence[Any] = (),
+        snapshot: Where = "memory",
         **options: Any,
     ) -> None:
         super().__init__()
@@ -95,6 +111,7 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         self._optimizer = optimizer
         self._monitor = monitor
         self._preserve = preserve
+        self._snapshot = snapshot
         self._set_lr = set_lr
         self._attr_name = attr_name
         self._options = options
@@ -118,28 +135,27 @@ class RangeTest(*CALLBACKS):  # type: ignore[misc]
         check_validation(pl_module, self._options.get("val_loader"))
         waiting = list(dropwhile(lambda callback: callback is not self, trainer.callbacks))[1:]
         with open_finder(
-            trainer, pl_module, self._optimizer, self._monitor, self._preserve, waiting
+            trainer,
+            pl_module,
+            self._optimizer,
+            self._monitor,
+            self._preserve,
+            self._snapshot,
+            waiting,
         ) as (finder, loader):
             try:
-                self._result = self._run(trainer, finder, loader)
-                suggestion = self._suggestion(self._result) if self._set_lr else None
-            except NoSuggestionError as error:
-                _warn_unchanged(error)
+                self._result = self._work(trainer, finder, loader, **self._options)
+                suggestion = _suggestion_of(self._result) if self._set_lr else None
+            except NoSuggestionError as reason:
+                warn_unchanged(reason)
                 suggestion = None
         if suggestion is not None:
             _write_lr(pl_module, name, suggestion)
             trainer.strategy.setup_optimizers(trainer)
 
-    def _run(self, trainer: Trainer, finder: LRFinder, loader: Updates) -> Any:
-        return _range_test(trainer, finder, loader, **self._options)
-
-    def _suggestion(self, result: Any) -> Suggestion:
-        suggestion: Suggestion = result.suggest()
-        return suggestion
-
 
 class Recommend(RangeTest):
-    """Confirms a rate by short runs at the start of `Trainer.fit`.
+    """Finds the rate to train with by short runs at the start of `Trainer.fit`.
 
     Args:
         **options: those of `RangeTest`, with those of `LRFinder.recommend` in place of those of
@@ -149,12 +165,7 @@ class Recommend(RangeTest):
         result: the `Recommendation`; reading it raises `NoResultError` if there is none.
     """
 
-    def _run(self, trainer: Trainer, finder: LRFinder, loader: Updates) -> Any:
-        return _recommend(trainer, finder, loader, **self._options)
-
-    def _suggestion(self, result: Any) -> Suggestion:
-        recommendation: Recommendation = result
-        return recommendation
+    _work = staticmethod(_recommend)
 
 
 @_reject_keywords
@@ -166,13 +177,12 @@ def range_test(
     datamodule: LightningDataModule | None = None,
     set_lr: bool = False,
     attr_name: str = "",
-    preserve: Sequence[Any] = (),
     **options: Any,
 ) -> RangeTestResult:
     """Run a range test as `trainer` would train, without changing it.
 
-    A second trainer with the same settings for a training step, the same callbacks but without
-    loggers, takes its place.
+    A second trainer runs the test. It has the same settings and callbacks, but no loggers,
+    checkpoints or progress bars.
 
     Args:
         trainer: on a single device; with several, give it a `RangeTest` callback instead.
@@ -182,7 +192,6 @@ def range_test(
         set_lr: write the suggestion to the module's learning rate. If there is no suggestion, a
             warning says why and the rate stays.
         attr_name: as for `RangeTest`.
-        preserve: as for `RangeTest`.
         **options: as for `RangeTest`.
 
     Raises:
@@ -194,13 +203,13 @@ def range_test(
     data = train_dataloaders if datamodule is None else datamodule
     name = _name_of_lr(module, attr_name, data) if set_lr else ""
     result: RangeTestResult = _run_alone(
-        trainer, _range_test, module, train_dataloaders, datamodule, preserve, options
+        trainer, _range_test, module, train_dataloaders, datamodule, options
     )
     if set_lr:
         try:
             _write_lr(module, name, result.suggest(), data)
-        except NoSuggestionError as error:
-            _warn_unchanged(error)
+        except NoSuggestionError as reason:
+            warn_unchanged(reason)
     return result
 
 
@@ -213,10 +222,11 @@ def recommend(
     datamodule: LightningDataModule | None = None,
     set_lr: bool = False,
     attr_name: str = "",
-    preserve: Sequence[Any] = (),
     **options: Any,
 ) -> Recommendation:
-    """Confirm a rate by short runs, each as `trainer` would train, without changing it.
+    """Find the rate to train with by short runs, each as `trainer` would train.
+
+    Module and trainer stay as they were.
 
     Args:
         trainer: on a single device; with several, give it a `Recommend` callback instead.
@@ -225,10 +235,9 @@ def recommend(
         datamodule: as for `Trainer.fit`.
         set_lr: write the recommended rate to the module's learning rate.
         attr_name: as for `RangeTest`.
-        preserve: as for `RangeTest`.
-        **options: `optimizer` and `monitor` as for `RangeTest`, and those of `LRFinder.recommend`;
-            `total_steps` is that of the trainer, if it has an end, and the batches of a
-            `val_loader` go to the module's `validation_step`.
+        **options: `optimizer`, `monitor`, `preserve` and `snapshot` as for `RangeTest`, and those
+            of `LRFinder.recommend`; `total_steps` is that of the trainer, if it has an end, and the
+            batches of a `val_loader` go to the module's `validation_step`.
 
     Raises:
         InvalidInputError: as for `range_test`.
@@ -239,22 +248,11 @@ def recommend(
     data = train_dataloaders if datamodule is None else datamodule
     name = _name_of_lr(module, attr_name, data) if set_lr else ""
     found: Recommendation = _run_alone(
-        trainer, _recommend, module, train_dataloaders, datamodule, preserve, options
+        trainer, _recommend, module, train_dataloaders, datamodule, options
     )
     if set_lr:
         _write_lr(module, name, found, data)
     return found
-
-
-def _range_test(_: Trainer, finder: LRFinder, loader: Updates, **options: Any) -> RangeTestResult:
-    return finder.range_test(loader, **options)
-
-
-def _recommend(
-    trainer: Trainer, finder: LRFinder, loader: Updates, **options: Any
-) -> Recommendation:
-    options.setdefault("total_steps", planned_steps(trainer))
-    return finder.recommend(loader, **options)
 
 
 def _run_alone(
@@ -263,12 +261,12 @@ def _run_alone(
     module: LightningModule,
     train_dataloaders: Iterable[Any] | None,
     datamodule: LightningDataModule | None,
-    preserve: Sequence[Any],
     options: dict[str, Any],
 ) -> Any:
     """Do some work at the start of a training that ends before its first batch."""
-    check_preserve(preserve)
     index, monitor = options.pop("optimizer", 0), options.pop("monitor", None)
+    preserve, where = options.pop("preserve", ()), options.pop("snapshot", "memory")
+    check_preserve(preserve)
     results = []
 
     class Work(*CALLBACKS):  # type: ignore[misc]
@@ -276,7 +274,8 @@ def _run_alone(
 
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             trainer.callbacks.remove(self)
-            with open_finder(trainer, pl_module, index, monitor, preserve) as (finder, loader):
+            with open_finder(trainer, pl_module, index, monitor, preserve, where) as opened:
+                finder, loader = opened
                 results.append(work(trainer, finder, loader, **options))
             trainer.should_stop = True
             trainer.callbacks = []
@@ -286,7 +285,7 @@ def _run_alone(
     # The stand-in draws from the data, wherever they are kept, before the finder is opened.
     data = tree_leaves(getattr(train_dataloaders, "iterables", train_dataloaders))
     kept = (module, *map(vars, others), *preserve)
-    with Snapshot(*kept, loaders=[module, datamodule, *data]):
+    with Snapshot(*kept, loaders=[module, datamodule, *data], where=where):
         stand_in.fit(module, train_dataloaders, datamodule=datamodule)
     if not results:
         raise InvalidInputError(
@@ -309,7 +308,7 @@ def _stand_in(trainer: Trainer, callbacks: list[Any]) -> Trainer:
     stand_in: Trainer = package.Trainer(
         accelerator=trainer.accelerator,
         devices=1 if on_cpu else trainer.device_ids,
-        # It may be one of the user's own, which its name does not tell.
+        # The user may have written it, so its name is not enough.
         plugins=[copy.deepcopy(trainer.precision_plugin)],
         accumulate_grad_batches=trainer.accumulate_grad_batches,
         gradient_clip_val=trainer.gradient_clip_val,
@@ -334,9 +333,8 @@ def _write_lr(module: LightningModule, name: str, suggestion: Suggestion, data: 
         parsing.lightning_setattr(module, name, suggestion.lr)
 
 
-def _warn_unchanged(reason: NoSuggestionError) -> None:
-    if is_rank_zero():
-        warn(f"the learning rate was not changed, because none was found: {reason}")
+def _suggestion_of(result: RangeTestResult | Recommendation) -> Suggestion:
+    return result if isinstance(result, Recommendation) else result.suggest()
 
 
 def _name_of_lr(module: LightningModule, attr_name: str, data: Any = None) -> str:

@@ -14,15 +14,16 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from lrfinder._errors import missing_extra
+from lrfinder._errors import NoSuggestionError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._snapshot.storage import Where
 from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.checks import check_preserve, reject_keywords
 from lrfinder._sweep.param_groups import group_ratios, learning_rates, set_starting_rates
-from lrfinder.integrations._one_factor import check_one_factor
+from lrfinder.integrations._set_lr import check_one_factor, warn_unchanged
 from lrfinder.suggestion import Suggestion
 
 try:
@@ -45,6 +46,7 @@ def range_test(
     *,
     set_lr: bool = False,
     preserve: Sequence[Any] = (),
+    snapshot: Where = "memory",
     **options: Any,
 ) -> RangeTestResult:
     """Run a range test as `net.fit(X, y)` would train, and leave the net as it was.
@@ -59,20 +61,25 @@ def range_test(
         y: targets, as for `fit`.
         set_lr: scale the net's `lr` and the rates of its `optimizer__param_groups` so that the
             largest is the suggestion; if the net is initialized, set those of its optimizer too.
-            The parameter groups must keep their ratios.
+            The parameter groups must keep their ratios. If there is no suggestion, a warning says
+            why and the rate stays.
         preserve: list of further objects to restore.
+        snapshot: as for `LRFinder`.
         **options: as for `LRFinder.range_test`; the batches of a `val_loader` go to the net's
             `validation_step`.
 
     Raises:
         InvalidInputError: if `set_lr` is true and cannot express what `groups` and the bounds ask
             for.
-        NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
-    with _finder(net, X, y, options, preserve, set_lr=set_lr) as (tested, finder, loader):
+    with _finder(net, X, y, options, preserve, snapshot, set_lr=set_lr) as opened:
+        tested, finder, loader = opened
         result = finder.range_test(loader, **options)
     if set_lr:
-        _set_lr(net, tested, result.suggest())
+        try:
+            _set_lr(net, tested, result.suggest())
+        except NoSuggestionError as reason:
+            warn_unchanged(reason)
     return result
 
 
@@ -84,9 +91,12 @@ def recommend(
     *,
     set_lr: bool = False,
     preserve: Sequence[Any] = (),
+    snapshot: Where = "memory",
     **options: Any,
 ) -> Recommendation:
-    """Confirm a rate by short runs, as `net.fit(X, y)` would train; the net stays as it was.
+    """Find the rate to train with by short runs, each as `net.fit(X, y)` would train.
+
+    The net stays as it was.
 
     Args:
         net: as for `range_test`.
@@ -94,6 +104,7 @@ def recommend(
         y: targets, as for `fit`.
         set_lr: as for `range_test`, with the recommended rate.
         preserve: as for `range_test`.
+        snapshot: as for `range_test`.
         **options: as for `LRFinder.recommend`; `total_steps` is that of the net's `max_epochs`, and
             the batches of a `val_loader` go to the net's `validation_step`.
 
@@ -101,7 +112,8 @@ def recommend(
         InvalidInputError: as for `range_test`.
         NoSuggestionError: if no rate trains.
     """
-    with _finder(net, X, y, options, preserve, set_lr=set_lr) as (tested, finder, loader):
+    with _finder(net, X, y, options, preserve, snapshot, set_lr=set_lr) as opened:
+        tested, finder, loader = opened
         options.setdefault("total_steps", net.max_epochs * count_batches(loader) or None)
         found = finder.recommend(loader, **options)
     if set_lr:
@@ -116,6 +128,7 @@ def _finder(
     y: Any,
     options: dict[str, Any],
     preserve: Sequence[Any],
+    where: Where,
     *,
     set_lr: bool,
 ) -> Iterator[tuple[NeuralNet, LRFinder, Any]]:
@@ -131,6 +144,7 @@ def _finder(
             tested.optimizer_,
             update_step=lambda _, batch: tested.train_step(batch)["loss"],
             training_step=lambda _, batch: tested.validation_step(batch)["loss"],
+            snapshot=where,
             preserve=[*_changed_by_steps(tested), *preserve],
         )
         yield tested, finder, tested.get_iterator(data, training=True)

@@ -19,16 +19,17 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lrfinder._errors import InvalidInputError, missing_extra
+from lrfinder._errors import InvalidInputError, NoSuggestionError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import preserve_state
+from lrfinder._snapshot.storage import Where
 from lrfinder._sweep.batch import batch_weights
 from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.checks import check_preserve, reject_keywords
 from lrfinder._sweep.param_groups import learning_rates, set_starting_rates
-from lrfinder.integrations._one_factor import check_one_factor
+from lrfinder.integrations._set_lr import check_one_factor, warn_unchanged
 from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
 
@@ -48,7 +49,12 @@ _SET_EACH = "call trainer.create_optimizer() before, and set_lr sets the rate of
 
 @_reject_keywords
 def range_test(
-    trainer: Trainer, *, set_lr: bool = False, preserve: Sequence[Any] = (), **options: Any
+    trainer: Trainer,
+    *,
+    set_lr: bool = False,
+    preserve: Sequence[Any] = (),
+    snapshot: Where = "memory",
+    **options: Any,
 ) -> RangeTestResult:
     """Run a range test as `trainer` would train, and leave the trainer as it was.
 
@@ -60,36 +66,48 @@ def range_test(
 
     Args:
         trainer: of a single process.
-        set_lr: write the suggestion to `trainer.args.learning_rate`, and to the optimizer if the
-            trainer has one already. Without one, the parameter groups must keep their ratios: an
-            optimizer from `trainer.create_optimizer()` is given the rate of each group.
+        set_lr: write the suggestion to `trainer.args.learning_rate`, and to the trainer's optimizer
+            if it exists. If it does not, all groups must keep their ratios; call
+            `trainer.create_optimizer()` first to set a rate for each group. If there is no
+            suggestion, a warning says why and the rate stays.
         preserve: list of further objects to restore.
+        snapshot: as for `LRFinder`; two copies of the weights are kept.
         **options: as for `LRFinder.range_test`; as `val_loader`, pass
             `trainer.get_eval_dataloader()`, whose losses are those of `prediction_step`.
 
     Raises:
         InvalidInputError: if the trainer trains in several processes, or shards its model, or if
             `set_lr` is true and cannot express what `groups` and the bounds ask for.
-        NoSuggestionError: if `set_lr` is true and the curve names no rate.
     """
     options["accumulation_steps"] = trainer.args.gradient_accumulation_steps
-    with _finder(trainer, options, preserve, set_lr=set_lr) as (finder, loader):
+    with _finder(trainer, options, preserve, snapshot, set_lr=set_lr) as (finder, loader):
         result = finder.range_test(loader, **options)
     if set_lr:
-        _set_lr(trainer, finder.optimizer, result.suggest())
+        try:
+            _set_lr(trainer, finder.optimizer, result.suggest())
+        except NoSuggestionError as reason:
+            warn_unchanged(reason)
     return result
 
 
 @_reject_keywords
 def recommend(
-    trainer: Trainer, *, set_lr: bool = False, preserve: Sequence[Any] = (), **options: Any
+    trainer: Trainer,
+    *,
+    set_lr: bool = False,
+    preserve: Sequence[Any] = (),
+    snapshot: Where = "memory",
+    **options: Any,
 ) -> Recommendation:
-    """Confirm a rate by short runs, each as `trainer` would train, and leave it as it was.
+    """Find the rate to train with by short runs, each as `trainer` would train.
+
+    The trainer stays as it was.
 
     Args:
         trainer: as for `range_test`.
         set_lr: as for `range_test`, with the recommended rate.
         preserve: as for `range_test`.
+        snapshot: as for `range_test`.
         **options: as for `LRFinder.recommend`; `total_steps` is that of the trainer's arguments,
             and as `val_loader`, pass `trainer.get_eval_dataloader()`.
 
@@ -98,7 +116,7 @@ def recommend(
         NoSuggestionError: if no rate trains.
     """
     options["accumulation_steps"] = trainer.args.gradient_accumulation_steps
-    with _finder(trainer, options, preserve, set_lr=set_lr) as (finder, loader):
+    with _finder(trainer, options, preserve, snapshot, set_lr=set_lr) as (finder, loader):
         options.setdefault("total_steps", _planned_steps(trainer, loader))
         found = finder.recommend(loader, **options)
     if set_lr:
@@ -134,7 +152,12 @@ def _set_lr(trainer: Trainer, tested: Optimizer, suggestion: Suggestion) -> None
 
 @contextmanager
 def _finder(
-    trainer: Trainer, options: dict[str, Any], preserve: Sequence[Any], *, set_lr: bool
+    trainer: Trainer,
+    options: dict[str, Any],
+    preserve: Sequence[Any],
+    where: Where,
+    *,
+    set_lr: bool,
 ) -> Iterator[tuple[LRFinder, _MicroBatches]]:
     """Yield the finder and the data of a trainer, which is left as it was."""
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
@@ -148,7 +171,7 @@ def _finder(
     own = trainer.optimizer
     loader: Any = None
     try:
-        with preserve_state(trainer.model):
+        with preserve_state(trainer.model, snapshot=where):
             _prepare_model(trainer)
             optimizer = trainer.create_optimizer()
             if set_lr and own is None:
@@ -165,6 +188,7 @@ def _finder(
                 ],
                 scaler=trainer.accelerator.scaler,
                 clip_grad=trainer.args.max_grad_norm or None,
+                snapshot=where,
             )
             yield finder, _MicroBatches(trainer, loader)
     finally:

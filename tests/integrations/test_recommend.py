@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder import LRFinder, LRFinderWarning, NoResultError, NoSuggestionError
+from lrfinder._snapshot.storage import open_storage
 from tests.integrations.helpers import assert_same
 
 OPTIONS = {"budget": 150, "total_steps": 400, "progress": False}
@@ -317,3 +318,48 @@ def test_lightning_where_no_rate_trains_keeps_its_own_and_goes_on(monkeypatch):
         _ = callback.result
     with pytest.raises(NoSuggestionError):
         recommend(plain.trainer(), plain.module, loader(), **OPTIONS)
+
+
+def by_hugging_face(folder, **options):
+    trainer = hugging_face_trainer(folder)
+    from lrfinder.integrations.transformers import range_test
+
+    range_test(trainer, **options)
+
+
+def by_skorch(_, **options):
+    net = skorch_net()
+    from lrfinder.integrations.skorch import range_test
+
+    range_test(net, *(tensor.numpy() for tensor in data().tensors), **options)
+
+
+def by_lightning(_, **options):
+    one = Lightning()
+    from lrfinder.integrations.lightning import range_test
+
+    range_test(one.trainer(), one.module, loader(), **options)
+
+
+def by_lightning_callback(_, **options):
+    one = Lightning()
+    from lrfinder.integrations.lightning import RangeTest
+
+    one.trained(one.trainer(RangeTest(**options)))
+
+
+@pytest.mark.parametrize(
+    ("run", "copies"),
+    [(by_hugging_face, 2), (by_skorch, 1), (by_lightning, 3), (by_lightning_callback, 2)],
+)
+def test_copies_of_the_state_are_kept_where_it_is_asked(tmp_path, monkeypatch, run, copies):
+    """As many as the documentation says."""
+    places = []
+
+    def spy(where):
+        places.append(where)
+        return open_storage(where)
+
+    monkeypatch.setattr("lrfinder._snapshot.snapshot.open_storage", spy)
+    run(tmp_path, snapshot=tmp_path, num_iter=10, progress=False)
+    assert places.count(tmp_path) == copies

@@ -194,6 +194,14 @@ def test_set_lr_refuses_rates_that_one_factor_cannot_express(initialized, option
     assert [group["lr"] for group in target.optimizer_.param_groups] == lrs
 
 
+def test_set_lr_without_a_suggestion_says_so_and_keeps_the_rate():
+    target = net()
+    with pytest.warns(LRFinderWarning, match="learning rate was not changed"):
+        result = range_test(target, X, Y, set_lr=True, start_lr=1e-9, end_lr=1e-8, **SWEEP)
+    assert len(result) == SWEEP["num_iter"]
+    assert target.lr == 0.01
+
+
 def test_set_lr_takes_bounds_for_each_group_that_keep_the_ratio():
     target = net(**HIDDEN)
     bounds = {"start_lr": [1e-5, 1e-6], "end_lr": [10.0, 1.0]}

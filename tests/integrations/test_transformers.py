@@ -22,7 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from lrfinder import InvalidInputError, LRFinder, LRFinderWarning, NoSuggestionError
+from lrfinder import InvalidInputError, LRFinder, LRFinderWarning
 from lrfinder.integrations.transformers import range_test, recommend
 from tests.integrations.helpers import assert_same
 
@@ -419,8 +419,9 @@ def test_set_lr_takes_bounds_for_each_group_that_keep_the_ratio(tmp_path):
 
 def test_a_curve_without_a_suggestion_leaves_the_rate(tmp_path):
     trainer = make_trainer(tmp_path)
-    with pytest.raises(NoSuggestionError):
-        range_test(trainer, set_lr=True, start_lr=1e-9, end_lr=1e-8, **SWEEP)
+    with pytest.warns(LRFinderWarning, match="learning rate was not changed"):
+        result = range_test(trainer, set_lr=True, start_lr=1e-9, end_lr=1e-8, **SWEEP)
+    assert len(result) == SWEEP["num_iter"]
     assert trainer.args.learning_rate == 1e-3
 
 

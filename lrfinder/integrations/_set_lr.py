@@ -1,4 +1,4 @@
-"""The rates that a framework can be given by multiplying one number."""
+"""`set_lr=True`: writing a rate to the framework, or saying why it stays."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.grid import group_grid
+from lrfinder._distributed.rank import is_rank_zero
+from lrfinder._errors import InvalidInputError, NoSuggestionError, warn
+from lrfinder._sweep.grid import END_LR, START_LR, group_grid
 from lrfinder._sweep.open_range import resolve_range
+
+
+def warn_unchanged(reason: NoSuggestionError) -> None:
+    """Warn, on the main process, that there is no rate to write."""
+    if is_rank_zero():
+        warn(f"the learning rate was not changed, because none was found: {reason}")
 
 
 def check_one_factor(
@@ -24,7 +31,7 @@ def check_one_factor(
         options: those of the sweep; read are `start_lr`, `end_lr` and `groups`.
         advice: what to do instead.
     """
-    bounds = options.get("start_lr", 1e-7), options.get("end_lr", 10.0)
+    bounds = options.get("start_lr", START_LR), options.get("end_lr", END_LR)
     span = resolve_range(*bounds, num_iter=2, steps_per_decade=None, step_mode="exp")
     ends = span.start_lr, span.end_lr
     grid = group_grid(optimizer, *ends, num_iter=2, step_mode="exp", groups=options.get("groups"))
