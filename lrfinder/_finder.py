@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +157,7 @@ class LRFinder:
         self._prepared = preparation_of(optimizer, has_own_step=update_step is not None)
         self._scaler = self._prepared.scaler if scaler is None else scaler
         self._clip_grad = clip_grad
-        self._snapshot = snapshot
+        self._snapshot_place = snapshot
         self._preserve = tuple(preserve)
         self._result: RangeTestResult | None = None
         self._answer: Suggestion | None = None  # the last one, which `plot` marks
@@ -238,30 +238,29 @@ class LRFinder:
             cached_batches = optional_whole_number("cached_batches", cached_batches)
             repeats = whole_number("repeats", repeats)
             span = resolve_range(start_lr, end_lr, num_iter, steps_per_decade, step_mode)
-            grid_of = self._grid_of(step_mode, groups)
-            grid = grid_of(span)
+            group_grid(self.optimizer, *span, step_mode, groups)  # raises if a rate is impossible
             loss = self._loss_function()
             step = self._make_step(loss, accumulation_steps)
         steps = span.num_iter * repeats
         with (
             communicator_for(self.model, accumulation_steps) as communicator,
-            self._preserved(train_loader, val_loader) as snapshot,
+            self._new_snapshot(train_loader, val_loader) as snapshot,
             allow_steps_of((self.optimizer, *self._preserve)),
             Progress(steps, shown=progress and communicator.is_main_process) as bar,
         ):
-            runner = self._runner(
-                step, train_loader, snapshot, communicator, bar, cached_batches, on_step
-            )
+            self._warn_of_uncaptured(snapshot, on_step)
+            runner = self._runner(step, train_loader, snapshot, communicator, bar, cached_batches)
             validation = self._validation(snapshot, loss, val_loader, val_batches)
 
-            def sweep(grid: Grid, on_step: OnStep | None) -> Record:
+            def sweep(span: LRRange, on_step: OnStep | None) -> tuple[Grid, Record]:
+                grid = group_grid(self.optimizer, *span, step_mode, groups)
                 stop = DivergenceStop(smooth_f, diverge_th)
-                return runner.run(
+                return grid, runner.run(
                     grid, stop, validation=validation, val_every=val_every, on_step=on_step
                 )
 
             def result_of(grid: Grid, *records: Record) -> RangeTestResult:
-                return RangeTestResult.from_records(
+                return RangeTestResult._from_records(
                     records, grid, step_mode, smooth_f, maximize=self._maximizes
                 )
 
@@ -269,13 +268,13 @@ class LRFinder:
                 return analyze_descent(result_of(grid, record).curve()).begins_flat
 
             if start_lr is None:
-                grid, first = sweep_from_flat(runner, span, grid_of, sweep, begins_flat, on_step)
+                span, grid, first = sweep_from_flat(runner, span, sweep, begins_flat, on_step)
             else:
-                first = sweep(grid, on_step)
+                grid, first = sweep(span, on_step)
             records = [first]
             for _ in range(repeats - 1):
                 snapshot.restore(rng=False)  # the next sweep draws another order of the data
-                records.append(sweep(grid, on_step))
+                records.append(sweep(span, on_step)[1])
             self._result, self._answer = result_of(grid, *records), None
         return self._result
 
@@ -337,25 +336,27 @@ class LRFinder:
             val_batches = optional_whole_number("val_batches", val_batches)
             accumulation_steps = self._micro_batches(accumulation_steps)
             span = resolve_range(start_lr, end_lr, num_iter, None, "exp")
+            # An open bound comes with a number of steps of its own; here the budget has decided it.
             span = span._replace(num_iter=num_iter)
-            grid = self._grid_of("exp", groups)(span)
+            grid = group_grid(self.optimizer, *span, "exp", groups)
             loss = self._loss_function()
             step = self._make_step(loss, accumulation_steps)
         with (
             communicator_for(self.model, accumulation_steps) as communicator,
-            self._preserved(train_loader, val_loader) as snapshot,
+            self._new_snapshot(train_loader, val_loader) as snapshot,
             allow_steps_of((self.optimizer, *self._preserve)),
             Progress(
                 budget, "sweep and trials", shown=progress and communicator.is_main_process
             ) as bar,
         ):
+            self._warn_of_uncaptured(snapshot)
             runner = self._runner(step, train_loader, snapshot, communicator, bar)
             validation = self._validation(snapshot, loss, val_loader, val_batches, VAL_PARTS)
             # Validated once: what cannot be validated fails in the first step, not after the sweep.
             stop = DivergenceStop(SMOOTH_F, DIVERGE_TH)
             record = runner.run(grid, stop, validation=validation, val_every=num_iter)
             record = replace(record, val_steps=[], val_losses=[])
-            result = RangeTestResult.from_records(
+            result = RangeTestResult._from_records(
                 [record], grid, "exp", SMOOTH_F, maximize=self._maximizes
             )
 
@@ -461,7 +462,7 @@ class LRFinder:
             scaler=self._scaler,
         )
 
-    def _preserved(self, *loaders: Iterable[Any] | None) -> Snapshot:
+    def _new_snapshot(self, *loaders: Iterable[Any] | None) -> Snapshot:
         modules = (part for part in (self.criterion,) if isinstance(part, nn.Module))
         scaler = () if self._scaler is None else (self._scaler,)
         return Snapshot(
@@ -471,7 +472,7 @@ class LRFinder:
             *scaler,
             *self._preserve,
             loaders=loaders,
-            where=self._snapshot,
+            where=self._snapshot_place,
         )
 
     def _loss_function(self) -> LossFunction:
@@ -502,10 +503,15 @@ class LRFinder:
             for group, lrs in groups
         )
 
-    def _grid_of(
-        self, step_mode: StepMode, groups: Sequence[int] | None
-    ) -> Callable[[LRRange], Grid]:
-        return lambda span: group_grid(self.optimizer, *span, step_mode, groups)
+    def _warn_of_uncaptured(self, snapshot: Snapshot, on_step: OnStep | None = None) -> None:
+        if is_rank_zero():
+            snapshot.warn_of_uncaptured(
+                criterion=self.criterion,
+                training_step=self._training_step,
+                update_step=self._update_step,
+                clip_grad=self._clip_grad,
+                on_step=on_step,
+            )
 
     def _runner(
         self,
@@ -515,17 +521,7 @@ class LRFinder:
         communicator: Communicator,
         bar: Progress,
         cached_batches: int | None = None,
-        on_step: OnStep | None = None,
     ) -> SweepRunner:
-        """Warn of state that is not captured; return a runner of sweeps from the captured one."""
-        if is_rank_zero():
-            snapshot.warn_of_uncaptured(
-                criterion=self.criterion,
-                training_step=self._training_step,
-                update_step=self._update_step,
-                clip_grad=self._clip_grad,
-                on_step=on_step,
-            )
         return SweepRunner(
             snapshot,
             self._prepare_model,

@@ -77,7 +77,7 @@ class RangeTestResult:
     maximize: bool = False
 
     @classmethod
-    def from_records(
+    def _from_records(
         cls,
         records: Sequence[Record],
         grid: Grid,

@@ -1,5 +1,6 @@
 """Bad input says what was expected, what came and what to do, and leaves everything untouched."""
 
+import inspect
 import math
 
 import numpy as np
@@ -15,6 +16,7 @@ from lrfinder import (
     RangeTestResult,
     StopReason,
 )
+from lrfinder._sweep.grid import END_LR, START_LR
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from lrfinder._sweep.grid import Array
 from lrfinder.suggestion import Curve, Descent, analyze_descent
-
-Array = npt.NDArray[np.float64]
 
 # Points that a picture must keep for a shape to be seen.
 _FEWEST_POINTS = 5

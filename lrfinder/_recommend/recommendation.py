@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from os import PathLike
 from statistics import fmean
@@ -14,9 +14,10 @@ import numpy as np
 from lrfinder import _export
 from lrfinder._errors import NoSuggestionError
 from lrfinder._plotting import PAIR_SIZE, draw_trials, figure_html
+from lrfinder._recommend.findings import check_progress, trial_findings, why
 from lrfinder._recommend.length import LengthLaw, length_scale
-from lrfinder._recommend.search import FACTOR, Search, Train, neighbours
-from lrfinder._recommend.trial import VAL_PARTS, Trial, is_within_noise, overfits_after
+from lrfinder._recommend.search import FACTOR, Search, Train
+from lrfinder._recommend.trial import VAL_PARTS, Trial
 from lrfinder._result import RangeTestResult
 from lrfinder.suggestion import (
     Confidence,
@@ -27,7 +28,7 @@ from lrfinder.suggestion import (
     analyze_descent,
 )
 from lrfinder.suggestion._diagnosis import confidence
-from lrfinder.suggestion._suggest import CYCLE
+from lrfinder.suggestion._suggest import MIN_OF_MAX_LR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,18 +46,14 @@ _BELOW_THE_EDGE = 10.0
 # The peak of one cycle over the best constant rate: it is held for a moment, and annealing takes
 # away the noise that a constant rate keeps. On our tasks the ratio is 10 ** 0.5 in the median and
 # within a quarter decade of it on nearly all; too high costs more than too low.
-_PEAK = 3.0
+_PEAK_OVER_CONSTANT = 3.0
 # The interval holds the rates that lose less than this share of the best trial's fall.
 _INTERVAL_LOSS = 0.05
-# The noise of the loss before training is told by at least two batches.
+# Estimating the noise takes at least two losses.
 _FEWEST_LOSSES = 2
-# From the second pass on, a batch may be learned by heart.
-_FEW_PASSES = 2
-# The trials have left the descent of the sweep beyond this factor.
-_FAR = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recommendation(Suggestion):
     """A learning rate that was compared with others in trials, with every number behind it.
 
@@ -64,7 +61,7 @@ class Recommendation(Suggestion):
         best_trial_lr: rate that was best over the length of a trial, before the length of training
             was taken into account.
         total_steps: planned length of training in optimizer steps; None if it was not given.
-        result: the sweep that told the trials where to begin.
+        result: the sweep, which says where the trials begin.
         probes: the shorter runs, which found the rates to try, in the order they were made.
         trials: the runs that were compared, in the order they were made.
 
@@ -81,11 +78,11 @@ class Recommendation(Suggestion):
         (True, True)
     """
 
-    best_trial_lr: float = math.nan
-    total_steps: int | None = None
-    result: RangeTestResult | None = field(default=None, repr=False)
-    probes: tuple[Trial, ...] = field(default=(), repr=False)
-    trials: tuple[Trial, ...] = field(default=(), repr=False)
+    best_trial_lr: float
+    total_steps: int | None
+    result: RangeTestResult = field(repr=False)
+    probes: tuple[Trial, ...] = field(repr=False)
+    trials: tuple[Trial, ...] = field(repr=False)
 
     @property
     def steps(self) -> int:
@@ -93,8 +90,8 @@ class Recommendation(Suggestion):
 
         On an accelerator a few more are taken: a loss arrives some steps late.
         """
-        sweep = 0 if self.result is None else len(self.result)
-        return sweep + sum(len(trial.losses) for trial in (*self.probes, *self.trials))
+        runs = (*self.probes, *self.trials)
+        return len(self.result) + sum(len(trial.losses) for trial in runs)
 
     def plot(self, axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
         """Draw the sweep and, beside it, the trials; nothing is shown.
@@ -110,11 +107,10 @@ class Recommendation(Suggestion):
 
             axes = pyplot.figure(figsize=PAIR_SIZE, layout="constrained").subplots(1, 2)
         left, right = axes
-        if self.result is not None:
-            self.result.plot(ax=left, suggestion=self)
+        self.result.plot(ax=left, suggestion=self)
         validated = any(trial.val_losses for trial in self.trials)
         quantity = "validation loss" if validated else "training loss"
-        if self.result is not None and self.result.maximize:
+        if self.result.maximize:
             quantity = f"minus the {quantity}"
         draw_trials(
             right,
@@ -145,7 +141,7 @@ class Recommendation(Suggestion):
         own |= {
             "confidence": self.confidence.value if self.confidence else None,
             "findings": [(f.diagnosis.value, f.advice, f.doubtful) for f in self.findings],
-            "result": self.result.to_dict() if self.result else None,
+            "result": self.result.to_dict(),
             "probes": [vars(trial) for trial in self.probes],
             "trials": [vars(trial) for trial in self.trials],
         }
@@ -235,18 +231,9 @@ def recommend(
         `length_law` for the law of the length.
     """
     descent = analyze_descent(result.curve("loss"))
-    # Only the last loss can be infinite or NaN: the sweep ends there.
-    losses = [loss for loss in descent.curve.loss.tolist() if math.isfinite(loss)]
-    if not losses:
-        descent.check_significant()  # raises, with the reason
-    if len(losses) < _FEWEST_LOSSES:
-        raise NoSuggestionError(
-            f"the sweep recorded {len(losses)} finite losses, too few to compare trials with; "
-            "lower start_lr"
-        )
     search = Search(
         train,
-        losses,
+        _losses_of_sweep(descent),
         budget=budget,
         lr_range=lr_range,
         law=law,
@@ -255,25 +242,21 @@ def recommend(
         others_train=others_train,
     )
     search.run(_first_rate(descent, lr_range))
-    _check_progress(search)
+    check_progress(search)
     best_lr = search.best_lr
     scale, peak_scale = (
         length_scale(search.trial_steps, total_steps, exponent)
         for exponent in (search.exponent, search.peak_exponent)
     )
     lr = best_lr * scale
-    max_lr = max(lr, best_lr * peak_scale * _PEAK)
+    max_lr = max(lr, best_lr * peak_scale * _PEAK_OVER_CONSTANT)
     low, high = interval(search.trials, best_lr, _initial_loss(search))
-    findings = (  # those of the sweep alone are in `result.diagnose()`
-        *_run_findings(search, epoch_steps),
-        *_neighbour_findings(search),
-        *_sweep_findings(descent, best_lr),
-    )
+    findings = trial_findings(search, epoch_steps, descent, best_lr)
     return Recommendation(
         lr=lr,
         method="recommend",
-        why=_why(search, scale),
-        min_lr=max_lr * CYCLE,
+        why=why(search, scale),
+        min_lr=max_lr * MIN_OF_MAX_LR,
         max_lr=max_lr,
         lrs=result.lrs_at(lr),
         interval=(low * scale, high * scale),
@@ -286,6 +269,20 @@ def recommend(
         trials=tuple(search.trials),
         batch_size=result.batch_size,
     )
+
+
+def _losses_of_sweep(descent: Descent) -> list[float]:
+    """Return the finite losses of the sweep, of which the first are those before training."""
+    # Only the last loss can be infinite or NaN: the sweep ends there.
+    losses = [loss for loss in descent.curve.loss.tolist() if math.isfinite(loss)]
+    if not losses:
+        descent.check_significant()  # raises, with the reason
+    if len(losses) < _FEWEST_LOSSES:
+        raise NoSuggestionError(
+            f"the sweep recorded {len(losses)} finite losses, too few to compare trials with; "
+            "lower start_lr"
+        )
+    return losses
 
 
 def interval(trials: Sequence[Trial], best_lr: float, initial_loss: float) -> tuple[float, float]:
@@ -318,117 +315,3 @@ def _first_rate(descent: Descent, lr_range: tuple[float, float]) -> float:
         return lr_range[0]
     on_level = descent.loss <= np.median(descent.raw) + 4 * descent.noise
     return float(descent.lr[np.flatnonzero(on_level)[-1]]) / _BELOW_THE_EDGE
-
-
-def _check_progress(search: Search) -> None:
-    """Raise `NoSuggestionError` if no trial has learned anything, or no loss can be compared."""
-    lowest = search.best_in_training
-    if not search.has_progressed(lowest):
-        raise NoSuggestionError(_why_no_progress(search, lowest))
-    if not math.isfinite(search.best.loss):
-        raise NoSuggestionError(
-            "the validation loss of no trial is finite, although the training loss falls; check "
-            "the batches of val_loader"
-        )
-
-
-def _why_no_progress(search: Search, lowest: Trial) -> str:
-    rates = [trial.lr for trial in (*search.probes, *search.trials)]
-    total_steps = search.total_steps
-    is_short = total_steps is not None and search.trial_steps >= total_steps
-    remedy = f"train for more than {total_steps} steps" if is_short else "raise budget"
-    return (
-        f"no learning rate lowers the loss by more than its noise: {len(rates)} trials from "
-        f"lr={min(rates):.1e} to {max(rates):.1e} began at {search.initial_loss:.4g}, with a "
-        f"noise of {search.noise:.2g}, and ended at {lowest.training_loss:.4g} at best; {remedy}, "
-        "use larger batches, or check that the model can learn the task"
-    )
-
-
-def _run_findings(search: Search, epoch_steps: float) -> Iterator[Finding]:
-    """Yield what a user should know about the runs themselves."""
-    best, steps = search.best, search.trial_steps
-    if search.is_on_plateau:
-        yield Finding(
-            Diagnosis.PLATEAU,
-            f"After {steps} steps the loss is down from {search.initial_loss:.4g} to "
-            f"{search.best_in_training.training_loss:.4g}: raise budget, so that trials get "
-            "further.",
-            doubtful=True,
-        )
-    if (lowest := overfits_after(best)) is not None:
-        yield Finding(
-            Diagnosis.OVERFITTING,
-            f"At lr={best.lr:.1e} it is lowest after about {lowest} of {steps} steps: train for "
-            "fewer steps, or keep the best checkpoint.",
-            doubtful=True,
-        )
-    if not best.val_losses and 0 < _FEW_PASSES * epoch_steps <= steps:
-        yield Finding(
-            Diagnosis.REPEATED_DATA,
-            f"{steps} steps are {steps / epoch_steps:.1f} passes: pass val_loader, which shows "
-            "overfitting.",
-            doubtful=False,
-        )
-
-
-def _neighbour_findings(search: Search) -> Iterator[Finding]:
-    """Yield what the trials beside the best one leave open."""
-    best = search.best
-    lower, higher = neighbours(search.trials, best)
-    if lower is None or higher is None:
-        yield Finding(Diagnosis.BEST_TRIAL_AT_THE_EDGE, _beyond(search), doubtful=True)
-    beside = [trial for trial in (lower, higher) if trial is not None]
-    if beside and all(is_within_noise(trial, best) for trial in beside):
-        yield Finding(
-            Diagnosis.TRIALS_ALIKE,
-            "Any rate within the interval does; raise budget or use larger batches for a finer "
-            "answer.",
-            doubtful=False,
-        )
-
-
-def _beyond(search: Search) -> str:
-    """Return how the rates beyond the best trial can be tried."""
-    lr, (lowest, highest) = search.best.lr, search.lr_range
-    if math.isclose(lr, lowest):
-        return f"It is at the lowest rate: lower start_lr below {lowest:.1e}."
-    if math.isclose(lr, highest):
-        return f"It is at the highest rate: raise end_lr above {highest:.1e}."
-    side = "below" if neighbours(search.trials, search.best)[0] is None else "above"
-    return f"No rate {side} lr={lr:.1e} was tried: raise budget."
-
-
-def _sweep_findings(descent: Descent, best_lr: float) -> Iterator[Finding]:
-    """Yield a finding if the trials have left the descent of the sweep."""
-    if not descent.is_significant:
-        return
-    first, last = float(descent.lr[descent.last_above(0.1)]), descent.minimum_lr
-    if not first / _FAR < best_lr < last * _FAR:
-        yield Finding(
-            Diagnosis.SWEEP_AND_TRIALS_DISAGREE,
-            f"The sweep falls from lr={first:.1e} to {last:.1e}: look at the picture, and raise "
-            "budget.",
-            doubtful=True,
-        )
-
-
-def _why(search: Search, scale: float) -> str:
-    best = search.best
-    trials = f"of {len(search.trials)} trials of {search.trial_steps} steps"
-    if search.is_on_plateau:
-        return (
-            f"{trials} none got far below the {search.initial_loss:.4g} they began with; of those "
-            "within the noise of the best this has the highest rate"
-        )
-    kind = "validation loss" if best.val_losses else "loss"
-    found = f"{trials} the one at lr={best.lr:.1e} ended lowest, at a {kind} of {best.loss:.4g}"
-    if len(best.losses) < search.trial_steps:  # its loss at the end is an estimate
-        found = (
-            f"{trials} the one at lr={best.lr:.1e} was ahead when the budget ended it after "
-            f"{len(best.losses)} steps"
-        )
-    if scale == 1:
-        return found
-    length = f"{search.total_steps} steps" if search.total_steps is not None else "a longer run"
-    return f"{found}; for {length} that rate is multiplied by {scale:.2g}"

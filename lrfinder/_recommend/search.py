@@ -25,7 +25,7 @@ from lrfinder.suggestion._descent import noise_level
 # Probes lie this factor apart: the best of them is bracketed within one step up or down.
 _PROBE_FACTOR = 2.5
 # Where a probe has not learned, or has left the level of the start, the next is a decade away.
-_FAR = 10.0
+_DECADE = 10.0
 # Probes are compared over their last half. Of 6 differences there, all have the same sign by chance
 # in 1 of 32 pairs.
 _PROBE_TAIL = 1 / 2
@@ -34,23 +34,23 @@ _SHORTEST_PROBE = 8
 _PROBES_IN_BUDGET = 20
 # A large budget is spent in levels. Each has this many times the budget of the one before, and
 # begins at its answer: longer trials alone would never get far from what the probes found.
-_LEVEL = 3
+_LEVEL_FACTOR = 3
 _SMALLEST_LEVEL = 200
 # Changes below this share of the spread of the batches count as none.
-_SMALL = 0.3
+_NO_CHANGE = 0.3
 # Below this share of the loss that it began with, a trial is on its way to a loss of zero.
 _NEAR_ZERO = 0.1
 # Share of the search's budget after which no further probe is begun.
 _PROBE_SHARE = 0.4
 # The best of several trials of pure noise is rarely this many standard errors below the start.
-_PROGRESS = 3.0
+_PROGRESS_ERRORS = 3.0
 # Trials lie a factor of 2 apart: under 0.3 decades, which a parabola through three bridges.
 FACTOR = 2.0
 # Whole trials that the rest of the budget pays for; further ones fit in because some end early.
 # With validation only whole trials can win, and the best one with its two neighbours makes three.
 _TRIALS, _VALIDATED_TRIALS = 2.6, 3.0
 # A last trial that the budget cuts short is still worth making at this share of its length.
-_SHORTEST = 0.6
+_SHORTEST_TRIAL = 0.6
 
 
 class Train(Protocol):
@@ -220,13 +220,13 @@ class Search:
         if self._others_train:
             return math.isfinite(trial.training_loss)
         error = self.noise * math.sqrt(1 / len(self.untrained) + 1 / len(tail(trial.losses)))
-        return trial.training_loss < self.initial_loss - _PROGRESS * error
+        return trial.training_loss < self.initial_loss - _PROGRESS_ERRORS * error
 
     def _find_learning(self, probe: Trial) -> Trial:
         """Go up or down by decades until a probe learns; halve the way where both are too far."""
         while self._can_probe() and self._change(probe) >= 0:
             too_high = self._change(probe) > 0
-            lr = probe.lr / _FAR if too_high else probe.lr * _FAR
+            lr = probe.lr / _DECADE if too_high else probe.lr * _DECADE
             others = [p.lr for p in self.probes if (self._change(p) > 0) != too_high]
             if too_high and others and lr <= max(others):
                 lr = math.sqrt(probe.lr * max(others))
@@ -254,12 +254,12 @@ class Search:
     def _climb(self, lr: float) -> None:
         """Try rates by factors of 2 until both neighbours of the best one lose."""
         trial = self._try(lr)
-        while not self._is_usable(trial) and self._left() >= _SHORTEST * self.trial_steps:
+        while not self._is_usable(trial) and self._left() >= _SHORTEST_TRIAL * self.trial_steps:
             if (elsewhere := self._untried_rate(trial)) is None:
                 break
             trial = self._try(elsewhere)
         for factor in (FACTOR, 1 / FACTOR):
-            while self._left() >= _SHORTEST * self.trial_steps:
+            while self._left() >= _SHORTEST_TRIAL * self.trial_steps:
                 best, lr = self.best, self._within(self.best.lr * factor)
                 if _at(self.trials, lr) is not None or self._try(lr).loss >= best.loss:
                     break
@@ -273,8 +273,8 @@ class Search:
 
         Go up a decade if it changed nothing, else down; if that rate was tried, go above them all.
         """
-        beside = trial.lr * _FAR if self._change(trial) == 0 else trial.lr / _FAR
-        above = max(tried.lr for tried in self.trials) * _FAR
+        beside = trial.lr * _DECADE if self._change(trial) == 0 else trial.lr / _DECADE
+        above = max(tried.lr for tried in self.trials) * _DECADE
         rates = map(self._within, (beside, above))
         return next((lr for lr in rates if _at(self.trials, lr) is None), None)
 
@@ -301,7 +301,7 @@ class Search:
         changes = np.subtract(probe.losses[:steps], self.untrained[:steps])[steps // 2 :]
         size = float(np.abs(changes).mean())
         spread = self.noise if self._others_train else float(np.std(self.untrained))
-        if size <= _SMALL * spread:
+        if size <= _NO_CHANGE * spread:
             return 0
         same_sign = len(set(np.sign(changes).tolist())) == 1
         return int(np.sign(changes.mean())) if same_sign or size > spread else -1
@@ -343,8 +343,8 @@ class Search:
 def _levels(budget: int) -> list[int]:
     """Return what may be spent by the end of each level; the last is the whole budget."""
     levels = [budget]
-    while levels[0] // _LEVEL >= _SMALLEST_LEVEL:
-        levels.insert(0, levels[0] // _LEVEL)
+    while levels[0] // _LEVEL_FACTOR >= _SMALLEST_LEVEL:
+        levels.insert(0, levels[0] // _LEVEL_FACTOR)
     return levels
 
 

@@ -81,30 +81,30 @@ def resolve_range(
 def sweep_from_flat(
     runner: SweepRunner,
     span: LRRange,
-    grid_of: Callable[[LRRange], Grid],
-    sweep: Callable[[Grid, OnStep | None], Record],
+    sweep: Callable[[LRRange, OnStep | None], tuple[Grid, Record]],
     begins_flat: Callable[[Grid, Record], bool],
     on_step: OnStep | None,
-) -> tuple[Grid, Record]:
+) -> tuple[LRRange, Grid, Record]:
     """Sweep a range, and again from a lower start if the curve does not begin flat.
 
     Only the end of a sweep shows whether it does. If there is an `on_step`, which may end a sweep,
     one that began flat is run again with it.
+
+    Returns:
+        The range whose sweep is accepted, its rates, and what was recorded.
     """
     for _ in range(_MOST_STARTS - 1):
-        grid = grid_of(span)
-        record = sweep(grid, None)
+        grid, record = sweep(span, None)
         is_flat = begins_flat(grid, record)
         if is_flat and not runner.communicator.has_callback(on_step):
-            return grid, record
+            return span, grid, record
         if not is_flat:
             span = span.lowered()
         runner.progress.extend(span.num_iter)
         runner.snapshot.restore()
         if is_flat:
             break
-    grid = grid_of(span)
-    return grid, sweep(grid, on_step)
+    return span, *sweep(span, on_step)
 
 
 def _single(name: str, bound: Bound) -> float:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-import numpy as np
-import numpy.typing as npt
-
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.checks import is_number
-
-Array = npt.NDArray[np.float64]
+from lrfinder._sweep.grid import Array
 
 
 def checked_smooth_f(smooth_f: float) -> float:

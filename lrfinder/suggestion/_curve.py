@@ -6,12 +6,9 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from lrfinder._sweep.grid import StepMode
+from lrfinder._sweep.grid import Array, StepMode
 from lrfinder._sweep.stopping import StopReason
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lrfinder._errors import NoSuggestionError
-from lrfinder._sweep.grid import decades
+from lrfinder._sweep.grid import Array, decades
 from lrfinder._sweep.stopping import NOISE_FLOOR, RESOLUTION, StopReason
-from lrfinder.suggestion._curve import Array, Curve
+from lrfinder.suggestion._curve import Curve
 from lrfinder.suggestion._smoothing import gaussian_smooth, median_filter
 
 # The peak of a cycle as a share of the rate with the lowest loss. A sweep only passes there: its
@@ -19,7 +19,7 @@ from lrfinder.suggestion._smoothing import gaussian_smooth, median_filter
 # of a longer run stays longer. Too high costs far more than too low, so the share is a half.
 # Measured on the tasks of the benchmark, mean excess with 1 and 1/2: 0.24 and 0.25 at their own
 # length, 1.10 and 0.35 at four times as many steps.
-_PEAK = 0.5
+_PEAK_OF_MINIMUM = 0.5
 # Fewer points than this do not show a shape.
 _FEWEST_POINTS = 5
 # Smoothing that finds the minimum, in steps: about a sixth of a decade at 12 steps per decade; and
@@ -147,7 +147,7 @@ class Descent(NamedTuple):
         Args:
             lr: suggested for a constant rate, > 0.
         """
-        return max(lr, _PEAK * self.minimum_lr)
+        return max(lr, _PEAK_OF_MINIMUM * self.minimum_lr)
 
     def check_significant(self) -> None:
         """Raise `NoSuggestionError` if there is no descent above the noise."""

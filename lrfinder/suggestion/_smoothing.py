@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lrfinder.suggestion._curve import Array
+from lrfinder._sweep.grid import Array
 
 # Beyond this many standard deviations a Gaussian weight is below 1 %.
 _REACH = 3.0

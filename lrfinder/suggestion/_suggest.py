@@ -31,7 +31,7 @@ METHODS: dict[str, Rule] = {"steepest": steepest, "midpoint": midpoint, "minimum
 # The rules whose agreement says how sure a suggestion is.
 _REFERENCE_RULES: tuple[Rule, ...] = (steepest, midpoint, minimum)
 # Lower bound of a cycle as a share of the upper one: Smith 2017, section 3.3.
-CYCLE = 1 / 4
+MIN_OF_MAX_LR = 1 / 4
 
 
 def suggest(descent: Descent, method: str = "steepest") -> Suggestion:
@@ -52,7 +52,7 @@ def suggest(descent: Descent, method: str = "steepest") -> Suggestion:
         lr=lr,
         method=method,
         why=reading.why,
-        min_lr=min(lr, max_lr * CYCLE),
+        min_lr=min(lr, max_lr * MIN_OF_MAX_LR),
         max_lr=max_lr,
         lrs=curve.lrs_at(lr),
         interval=(min(each.lr for each in repeated), max(each.lr for each in repeated)),

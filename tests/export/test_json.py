@@ -62,7 +62,15 @@ def test_a_recommendation_comes_back_with_a_trial_that_was_not_finite(tmp_path, 
     trials = Trial(1e-2, 1.0, (2.0, 1.0)), Trial(1e-1, math.inf, (2.0, math.nan, math.inf))
     bounds = {"min_lr": 1e-3, "max_lr": 3e-2, "lrs": (1e-2,), "interval": (5e-3, 2e-2)}
     found = Recommendation(
-        lr=1e-2, method="recommend", why="", result=result, trials=trials, **bounds
+        lr=1e-2,
+        method="recommend",
+        why="",
+        best_trial_lr=1e-2,
+        total_steps=None,
+        result=result,
+        probes=(),
+        trials=trials,
+        **bounds,
     )
     found.save(tmp_path / "found.json")
     assert same(Recommendation.load(tmp_path / "found.json").trials, trials)
