@@ -1,4 +1,4 @@
-"""What a range test costs beside the bare training loop, ours and the others' in the same run.
+"""Overhead compared with a plain training loop: of our range test and of the other finders.
 
     python -m tests.benchmarks.cost [--rounds 8] [--launches 5] [--output data/performance]
 
@@ -27,7 +27,7 @@ from tests.benchmarks.turns import medians
 from tests.benchmarks.workloads import TIMED, verdict
 
 PAGE = """\
-# What a range test costs
+# Overhead compared with a plain training loop and with other finders
 
 Made by `python -m tests.benchmarks.cost --rounds {rounds} --launches {launches}`;
 [cost.json](cost.json) has the same numbers and more.
@@ -36,20 +36,20 @@ Made by `python -m tests.benchmarks.cost --rounds {rounds} --launches {launches}
 
 ## Time
 
-The whole range test (keeping and restoring the state included) over the bare loop with the same
-loader, forward, backward and step, by the clock: the **median** over {launches} processes, in each
-of which the median of {rounds} pairs of turns was taken, and the range over the processes. One
-thread, batches of 64 from a shuffling `DataLoader`. Trainers that a library needs in any case were
-there before, and no suggestion was asked for but that of `recommend`.
+Wall-clock time of the whole range test, snapshot included, divided by that of a plain training loop
+with the same loader and step, the bare loop. Each cell is the **median** over {launches} processes,
+with their range; each process takes the median of {rounds} pairs of runs. One thread, batches of 64
+from a shuffling `DataLoader`. Trainers that a library needs were created before the clock started.
+Only `recommend` also computes a suggestion.
 
 {times}
 
-`lrfinder, recommend` is the whole of `recommend`, step for step over the bare loop.
+`lrfinder, recommend` is the whole of `recommend`: its time per step over that of the bare loop.
 
 ## Memory, imports, waiting
 
 - Memory: peak above that of the bare loop, 64 million parameters, in units of the model's bytes.
-  fastai writes to a file always.
+  fastai always writes its copy to a file.
 - Import: processor time over that of `import torch`, in fresh processes, with the range over them.
 - Reads: tensors turned into numbers in each step, for each of which the host waits for a device.
 
@@ -59,7 +59,7 @@ there before, and no suggestion was asked for but that of `recommend`.
 
 {targets}
 
-Undecided is what the range of the measurements leaves open.
+"Undecided" means that the range of the measurements includes the target.
 """
 
 

@@ -18,7 +18,7 @@ from tests.gpu.cost import SETTLED, STEPS, TRAININGS, Cost, measure
 from tests.gpu.helpers import NO_DEVICE
 
 PAGE = """\
-# What a range test costs on a GPU
+# Overhead on a GPU compared with a plain training loop
 
 Made by `python -m tests.gpu`, {date}: {device}, torch {torch}, CUDA {cuda}.
 
