@@ -73,18 +73,19 @@ class LRFinder:
         optimizer: any optimizer that holds parameters of the model. A scheduler attached to it is
             neither used nor changed.
         criterion: `criterion(outputs, targets) -> loss` for batches of `(inputs..., targets)`.
-            None for dict batches, whose model returns `.loss`, and with a step of your own. Beside
-            `update_step`, it is used for the validation loss.
+            Leave it out if batches are dicts and the model returns `.loss`, or if you pass
+            `training_step`. Together with `update_step` it only computes the validation loss.
         device: where the model is during the range test; None for where it is now.
         training_step: `f(model, batch) -> loss` for batches of any other form. The loss is a scalar
             tensor, or a dict or object with `loss`; other scalars in the dict are recorded as
-            metrics. It must leave the batch as it is, for some are kept and used again. Beside
-            `update_step`, it is used for the validation loss.
+            metrics. It must not change the batch, because some batches are kept and used again.
+            Together with `update_step` it only computes the validation loss.
         update_step: `f(model, batch) -> loss` that also does backward and every optimizer step, for
             several optimizers, for example. The rate of `optimizer` is swept; list every other
             optimizer that it steps in `preserve`.
-        autocast: a context such as `torch.autocast("cuda", torch.bfloat16)` around each forward, or
-            a function that returns one; with `update_step`, around that of the validation alone.
+        autocast: a context such as `torch.autocast("cuda", torch.bfloat16)`, or a function that
+            returns one, entered around each forward pass. With `update_step` it is entered for the
+            validation only.
         scaler: the gradient scaler of fp16 training.
         clip_grad: largest total norm of the gradients, > 0, or a function of the list of
             parameters that is called between backward and step, such as
@@ -187,8 +188,8 @@ class LRFinder:
         """Sweep the learning rate, record the losses, and restore everything.
 
         Args:
-            train_loader: any iterable of batches; iterated again when it ends. Its batches are
-                tensors of their own, not one buffer that is filled again and again.
+            train_loader: any iterable of batches, iterated again when it ends. Each batch must own
+                its memory: a loader that refills one buffer may give wrong losses.
             val_loader: for a validation loss beside the training loss; None for none.
             start_lr: first learning rate, > 0, or one for each swept parameter group; None for one
                 so low that the curve begins flat.
@@ -197,11 +198,12 @@ class LRFinder:
             num_iter: optimizer steps if both bounds are given, >= 2.
             steps_per_decade: pace instead of `num_iter`, > 0; None for 12.5 with an open bound.
             step_mode: `"exp"` or `"linear"`.
-            smooth_f: weight of a new loss in the smoothed loss, in [0, 1); 0 for no smoothing.
-            diverge_th: > 1; stop when the smoothed loss has risen above its best value by
-                `diverge_th - 1` times its fall.
-            accumulation_steps: micro-batches per optimizer step, >= 1. With an optimizer that
-                Accelerate has prepared, 1 means as many as it was told to accumulate.
+            smooth_f: weight of a new loss in the smoothed loss, in [0, 1); 0.05 by default, as in
+                torch-lr-finder, and 0 for no smoothing.
+            diverge_th: > 1, 5 by default; stop when the smoothed loss has risen above its best
+                value by `diverge_th - 1` times its fall.
+            accumulation_steps: micro-batches per optimizer step, >= 1. If Accelerate prepared the
+                optimizer, 1 means as many as Accelerate accumulates.
             progress: show a progress bar.
             repeats: sweeps from the same state, >= 1, with other orders of the data if generators
                 draw them; the result holds their mean and each of them.
@@ -221,6 +223,7 @@ class LRFinder:
         Raises:
             InvalidInputError: if an argument cannot work.
             SnapshotError: if the state cannot be stored; nothing was changed.
+            SweepError: if another process of the group failed.
             Exception: any error of the model or the loader, unchanged, with the state restored.
 
         References:
@@ -305,27 +308,31 @@ class LRFinder:
                 None for the training loss.
             budget: optimizer steps for the sweep and the trials together, >= 120. A larger one
                 makes the trials longer, until they are as long as the training.
-            total_steps: optimizer steps of the planned training, > 0; a longer run needs a
-                lower rate, down to that for 100 times the length of a trial. None for four times
-                the length of a trial.
+            total_steps: optimizer steps of the planned training, > 0. A longer run usually gets a
+                lower rate, but beyond 100 times the length of a trial it is not lowered further.
+                None for four times the length of a trial.
             start_lr: lowest rate that is tried, as for `range_test`; None for 1e-7.
             end_lr: highest rate that is tried, as for `range_test`; None for 1e3.
             accumulation_steps: as for `range_test`.
             progress: show a progress bar.
             groups: indices of the parameter groups to sweep; the others keep their rate.
-            val_batches: batches of `val_loader` that are kept, >= 1; None for eight, each at most
-                as large as a training step. They are its first ones, so pass one that shuffles.
-                After every second step of a trial an eighth of them is measured, in
-                turn; the budget does not count that.
+            val_batches: how many batches of `val_loader` are kept, >= 1; None for eight, each at
+                most as large as a training step. The first batches are taken, so pass a loader that
+                shuffles. After every second step of a trial one eighth of them, but at least one
+                batch, is measured, in turn; this is not counted in the budget.
 
         Returns:
             A suggestion with an interval and every trial: `.lr` for a constant or decaying rate,
             `.min_lr` and `.max_lr` for cyclic schedules. Its sweep can be drawn by `plot`.
 
         Raises:
-            NoSuggestionError: if no trial gets below the loss that it began with by more than
-                noise, unless groups that are left out train too, or none has a finite loss.
+            NoSuggestionError: if no trial lowers the loss by more than its noise (not checked if
+                groups that are not swept train too), or if no trial has a finite loss, or the sweep
+                fewer than two.
             InvalidInputError: if an argument cannot work.
+            SnapshotError: if the state cannot be stored; nothing was changed.
+            SweepError: if another process of the group failed.
+            Exception: any error of the model or the loader, unchanged, with the state restored.
         """
         with report_errors(self.model):
             budget = whole_number(
@@ -390,13 +397,16 @@ class LRFinder:
         """Return the learning rate that a rule reads off the last range test.
 
         Args:
-            method: name of the rule; `lrfinder.suggestion.METHODS` lists them.
+            method: `"steepest"`, `"midpoint"`, `"minimum"`, or the name of a rule that you added to
+                `lrfinder.suggestion.METHODS`.
             on: `"loss"`, `"val_loss"` or the name of a metric; None for the validation loss if
                 there is one, else the training loss.
-            maximize: the quantity is better when larger, as an accuracy is.
+            maximize: set it if larger is better, as for an accuracy. For the losses of an optimizer
+                with `maximize=True` it is not needed.
 
         Raises:
             NoSuggestionError: if the curve shows no rate; the message says what to change.
+            InvalidInputError: if the rule or the quantity does not exist.
             NoResultError: before any range test.
         """
         self._answer = self.result.suggest(method, on=on, maximize=maximize)
@@ -440,7 +450,7 @@ class LRFinder:
         """
 
     def _micro_batches(self, accumulation_steps: int) -> int:
-        """Return the micro-batches of a step: if not given here, as many as Accelerate was told."""
+        """Return the micro-batches of a step: 1 means as many as Accelerate accumulates."""
         accumulation_steps = whole_number("accumulation_steps", accumulation_steps)
         if accumulation_steps > 1 or self._update_step is not None:
             return accumulation_steps

@@ -48,8 +48,8 @@ class RangeTestResult:
         val_loss: raw validation loss after each of those steps, shape `(m,)`.
         metrics: further values that the training step returned, each of shape `(n,)`.
         repeats: raw training losses of each sweep where there were several, each of shape `(n,)`.
-        batch_size: samples in one optimizer step, over all micro-batches and processes; None where
-            the batches do not tell.
+        batch_size: samples in one optimizer step, over all micro-batches and processes; None if
+            unknown.
         maximize: the optimizer raised the losses instead of lowering them.
 
     Example:
@@ -117,7 +117,10 @@ class RangeTestResult:
 
     @property
     def smoothed_loss(self) -> list[float]:
-        """The training loss under an exponential moving average that weighs new ones `smooth_f`."""
+        """The training loss, smoothed by an exponential moving average.
+
+        A new loss has the weight `smooth_f`. Shape `(n,)`.
+        """
         return ema(self.loss, self.smooth_f)
 
     @property
@@ -136,8 +139,8 @@ class RangeTestResult:
         Args:
             on: `"loss"`, `"val_loss"` or the name of a metric; None takes the validation loss
                 where there is one and the training loss elsewhere.
-            maximize: the quantity is better when larger, as an accuracy is; a loss is if the
-                optimizer maximized it.
+            maximize: set it if larger is better, as for an accuracy. For the losses of an optimizer
+                with `maximize=True` it is not needed.
 
         Raises:
             InvalidInputError: if the quantity was not recorded.
@@ -169,7 +172,8 @@ class RangeTestResult:
         """Return the learning rate that a rule reads off this result.
 
         Args:
-            method: name of the rule; `lrfinder.suggestion.METHODS` lists them.
+            method: `"steepest"`, `"midpoint"`, `"minimum"`, or the name of a rule that you added to
+                `lrfinder.suggestion.METHODS`.
             on: as for `curve`.
             maximize: as for `curve`.
 
@@ -337,8 +341,8 @@ def plot(
         log_lr: logarithmic axis of rates; None for a logarithmic one after exponential sweeps.
         show_lr: a further rate to mark, > 0, or a suggestion.
         ax: axes to draw on; None for those of a new figure.
-        suggestion: what to mark on a single result; None for what its `suggest()` returns. Where
-            that finds none, the reason stands in the picture.
+        suggestion: what to mark on a single result; None for what its `suggest()` returns. If
+            there is none, the picture shows the reason.
 
     Returns:
         The axes.
