@@ -49,13 +49,13 @@ _FLAT = 0.1
 
 
 class Descent(NamedTuple):
-    """A curve with the landmarks of its fall.
+    """A curve and what was measured of its fall.
 
     Attributes:
         curve: what was analysed.
         lr: rates up to the last finite loss, or to where the loss exploded, shape `(n,)`.
-        raw: losses without gaps and single outliers, capped at about
-            one fall above the start, shape `(n,)`.
+        raw: losses without gaps and single outliers, capped at about one fall above the start,
+            shape `(n,)`.
         loss: the same, smoothed without lag, shape `(n,)`.
         minimum: index of the lowest smoothed loss.
         top: highest smoothed loss left of the minimum, but not above the level of the start.
@@ -218,11 +218,11 @@ Rule = Callable[[Descent], Reading]
 
 
 def analyze_descent(curve: Curve) -> Descent:
-    """Return the landmarks of a curve, whether or not its fall stands above the noise.
+    """Measure the fall of a curve, whether or not it stands above the noise.
 
     Args:
         curve: recorded values; NaN and infinity are bridged inside and cut at the end. Fewer than
-            5 finite values show no shape: then there is nothing in the landmarks.
+            5 finite values show no shape: then the arrays of the descent are empty.
 
     Example:
         >>> from lrfinder import RangeTestResult, StopReason

@@ -14,7 +14,7 @@ from lrfinder._sweep.stopping import StopReason
 from lrfinder.suggestion._curve import Curve
 from lrfinder.suggestion._descent import Descent, advise_to_go_on
 
-# A descent over fewer steps than this is told by a handful of batches.
+# A descent over fewer steps than this rests on a handful of batches.
 _FEWEST_STEPS = 5
 # Where a tenth of the fall is done within this share of the steps, its beginning was not seen.
 _BEGINNING = 0.05

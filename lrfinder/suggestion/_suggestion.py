@@ -26,14 +26,14 @@ class Suggestion:
         min_lr: lower bound for a cyclic schedule, > 0.
         max_lr: upper bound for a cyclic schedule, >= `lr`.
         lrs: `lr` for each parameter group, in the optimizer's order.
-        interval: lowest and highest rate that repeated sweeps gave, or that work about as well in
-            trials.
+        interval: lowest and highest rate that repeated sweeps gave (both `lr` for one sweep), or
+            that did about as well in trials.
         confidence: how far to trust it. If it is not high, the findings say why, or the rules read
             different rates off the curve of a range test.
         findings: what is unusual about the curve or, of a `Recommendation`, about the trials, each
             with what to do.
         batch_size: samples in an optimizer step that it holds for, over all micro-batches and
-            processes; None where the batches did not tell.
+            processes; None if unknown.
 
     Example:
         >>> import torch
@@ -97,9 +97,9 @@ class Suggestion:
 
         Args:
             optimizer: has as many groups as the one that was swept.
-            batch_size: samples in an optimizer step of the training to come, over all micro-batches
-                and processes; one that the rate was not found with is warned of. None if it is the
-                same.
+            batch_size: samples in an optimizer step of your training, over all micro-batches and
+                processes. If the rate was found with another number, a warning says so. None: do
+                not compare.
 
         Warns:
             LRFinderWarning: if the confidence is low, the batch size is another one, or a scheduler
