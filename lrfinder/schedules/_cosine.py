@@ -23,7 +23,7 @@ def cosine(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which `lr` is taken, or the first rate of the largest group, > 0.
+        lr: a suggestion (its `lr` is used), or the first rate of the largest group, > 0.
         total_steps: optimizer steps of the training, >= 1.
         eta_min: the last rate, in [0, lr]. torch has one for all groups, so it must be 0 if their
             rates differ.
@@ -64,7 +64,7 @@ def cosine_warm_restarts(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which `lr` is taken, or the largest group's rate at a restart, > 0.
+        lr: a suggestion (its `lr` is used), or the largest group's rate at a restart, > 0.
         T_0: optimizer steps of the first cycle, >= 1.
         T_mult: each cycle has this many times as many steps as the one before, >= 1.
         eta_min: rate at the end of each cycle, in [0, lr]. torch has one for all groups, so it

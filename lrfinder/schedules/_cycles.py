@@ -31,10 +31,10 @@ def cyclic(
 
     Args:
         optimizer: its rates are set to the lower bounds.
-        max_lr: a suggestion, of which `max_lr` and, for `base_lr`, `min_lr` are taken, or the
-            upper bound of the largest group, > 0.
+        max_lr: a suggestion (its `max_lr` and `min_lr` are the bounds), or the upper bound of the
+            largest group, > 0.
         base_lr: lower bound of the largest group, in (0, max_lr); the other groups keep their
-            ratios. Needed if `max_lr` is a number.
+            ratios. None for the `min_lr` of the suggestion; needed if `max_lr` is a number.
         step_size_up: optimizer steps from the lower bound to the upper one, >= 1; usually those of
             2 to 10 epochs.
         step_size_down: optimizer steps back, >= 1; `step_size_up` if not given.
@@ -104,7 +104,7 @@ def one_cycle(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        max_lr: a suggestion, of which `max_lr` is taken, or the peak of the largest group, > 0.
+        max_lr: a suggestion (its `max_lr` is used), or the peak of the largest group, > 0.
         total_steps: optimizer steps of the training; after them torch raises.
         pct_start: fraction of the training in which the rate rises, in (0, 1).
         anneal_strategy: half cosines ("cos") or straight lines ("linear").

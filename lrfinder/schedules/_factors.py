@@ -30,7 +30,7 @@ def constant(optimizer: Optimizer, lr: Suggestion | float) -> ConstantLR:
 
     Args:
         optimizer: its rates are set.
-        lr: a suggestion, of which `lr` is taken, or the rate of the largest group, > 0.
+        lr: a suggestion (its `lr` is used), or the rate of the largest group, > 0.
 
     Raises:
         InvalidInputError: if the rate is not > 0, or a suggestion is for other groups.
@@ -56,7 +56,7 @@ def step(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which `lr` is taken, or the first rate of the largest group, > 0.
+        lr: a suggestion (its `lr` is used), or the first rate of the largest group, > 0.
         step_size: optimizer steps between two drops, not epochs, >= 1.
         gamma: factor of each drop, in (0, 1].
 
@@ -86,7 +86,7 @@ def multistep(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which `lr` is taken, or the first rate of the largest group, > 0.
+        lr: a suggestion (its `lr` is used), or the first rate of the largest group, > 0.
         milestones: the optimizer steps of the drops, not epochs, each >= 1.
         gamma: factor of each drop, in (0, 1].
 
@@ -116,7 +116,7 @@ def exponential(optimizer: Optimizer, lr: Suggestion | float, *, gamma: float) -
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which `lr` is taken, or the first rate of the largest group, > 0.
+        lr: a suggestion (its `lr` is used), or the first rate of the largest group, > 0.
         gamma: factor of one step, in (0, 1]; for `g` per epoch pass `g ** (1 / steps_per_epoch)`.
 
     Raises:
@@ -155,10 +155,10 @@ def multiplicative(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which `lr` is taken, or the first rate of the largest group, > 0.
-        lr_lambda: takes the optimizer step, >= 1, and returns the factor on the rate before it;
-            or one such function per parameter group. `state_dict` has the attributes of a callable
-            object, and nothing of a function.
+        lr: a suggestion (its `lr` is used), or the first rate of the largest group, > 0.
+        lr_lambda: called with the optimizer step, >= 1; returns what the rate of the step before
+            is multiplied by. One function, or a list with one for each parameter group. torch saves
+            the attributes of a callable object in `state_dict`, but nothing of a plain function.
 
     Raises:
         InvalidInputError: if the rate is not > 0, or a suggestion is for other groups.
@@ -181,10 +181,10 @@ def lambda_(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which `lr` is taken, or the largest group's rate at a factor of 1, > 0.
-        lr_lambda: takes the optimizer step, >= 0, and returns the factor; or one such function per
-            parameter group. `state_dict` has the attributes of a callable object, and nothing of a
-            function.
+        lr: a suggestion (its `lr` is used), or the largest group's rate at a factor of 1, > 0.
+        lr_lambda: called with the optimizer step, >= 0; returns what `lr` is multiplied by. One
+            function, or a list with one for each parameter group. torch saves the attributes of a
+            callable object in `state_dict`, but nothing of a plain function.
 
     Raises:
         InvalidInputError: if the rate is not > 0, or a suggestion is for other groups.
@@ -217,7 +217,7 @@ def reduce_on_plateau(
 
     Args:
         optimizer: its rates are set to the first ones.
-        lr: a suggestion, of which `lr` is taken, or the first rate of the largest group, > 0.
+        lr: a suggestion (its `lr` is used), or the first rate of the largest group, > 0.
         mode: whether a lower ("min") or a higher ("max") metric is better.
         factor: factor of each reduction, in (0, 1).
         patience: evaluations without improvement that are accepted, >= 0.

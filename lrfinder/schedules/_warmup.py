@@ -77,8 +77,8 @@ def polynomial(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which `lr` is taken, or the rate of the largest group at the start of
-            the curve, > 0.
+        lr: a suggestion (its `lr` is used), or the rate of the largest group at the start of the
+            curve, > 0.
         total_steps: optimizer steps of the training, >= 1.
         power: exponent, > 0; 1 is a straight line.
         warmup_steps: optimizer steps of the warm-up, in [0, total_steps - 1].
@@ -131,7 +131,7 @@ def wsd(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which `lr` is taken, or the stable rate of the largest group, > 0.
+        lr: a suggestion (its `lr` is used), or the stable rate of the largest group, > 0.
         total_steps: optimizer steps of the training, >= 1.
         decay_steps: optimizer steps of the decay, >= 1; usually 10 to 20 % of the training.
         warmup_steps: optimizer steps of the warm-up, >= 0.
@@ -187,8 +187,7 @@ def warmup(
 
     Args:
         optimizer: its rates are set to those of step 0.
-        lr: a suggestion, of which is taken what `then` takes, or a number > 0 that means what it
-            means to `then`, for example the peak for `one_cycle`.
+        lr: what `then` takes: a suggestion or a number > 0, for `one_cycle` the peak.
         then: a schedule of this package, or `then(optimizer, lr, **settings)` of your own.
         warmup_steps: optimizer steps of the warm-up, >= 1.
         start_factor: first rate as a fraction of the one warmed up to, in (0, 1].
