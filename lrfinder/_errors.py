@@ -1,10 +1,11 @@
-"""Every error and warning of the library, in one tree.
+"""Every error and warning that the library raises; the command adds its own in `cli/`.
 
 ```
 LRFinderError
 ├── InvalidInputError (also ValueError): what was passed in cannot work; nothing is left changed
 ├── ResultFileError   (also ValueError): a saved result cannot be read
-├── SnapshotError     (also RuntimeError): the state could not be stored; nothing was changed
+├── SnapshotError     (also RuntimeError): the state could not be stored, and nothing was changed;
+│                                          or its file was cut short before it was restored
 ├── NoSuggestionError (also RuntimeError): the curve names no rate, with the reason
 ├── NoResultError     (also RuntimeError): a curve was asked for before any range test
 ├── MissingExtraError (also ImportError): a package that one feature needs is not installed
@@ -67,7 +68,10 @@ class ResultFileError(LRFinderError, ValueError):
 
 
 class SnapshotError(LRFinderError, RuntimeError):
-    """The state could not be stored, so the sweep was not begun.
+    """The state could not be stored or restored.
+
+    If it could not be stored, no sweep began and nothing was changed. If the snapshot's file was
+    cut short later, some values are not restored.
 
     Example:
         >>> import pathlib, torch

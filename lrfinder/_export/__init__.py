@@ -1,8 +1,8 @@
 """The numbers of a range test as files: JSON, CSV, a data frame, TensorBoard.
 
-Everything here takes and returns plain dicts of numbers, so it knows nothing of the result that
-they come from. May import `suggestion` and what lies below; pandas and tensorboard only inside
-functions. Read `json.py`, `table.py`, `tensorboard.py`.
+It takes results as dicts, so it need not import the classes above it; `result_fields` checks the
+fields of a `RangeTestResult`. May import `suggestion` and what lies below; pandas and tensorboard
+only inside functions. Read `json.py`, `table.py`, `tensorboard.py`.
 """
 
 from lrfinder._export.json import (
