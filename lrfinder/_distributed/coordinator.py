@@ -23,8 +23,8 @@ _log = logging.getLogger("lrfinder")
 
 # Seconds between two heartbeats.
 _HEARTBEAT = 0.5
-# Seconds without a heartbeat until a rank counts as gone: once a connection was lost, and before.
-# A long call that holds Python's lock stops the heartbeat of a rank that lives.
+# Seconds without a heartbeat until a rank counts as gone: after a lost connection, and otherwise.
+# The second is long, because a call that holds Python's lock also stops the heartbeat.
 _SILENCE, _LONG_SILENCE = 2.0, 20.0
 # Seconds after which a waiting rank looks for ranks that are gone, and after which it logs.
 _CHECK_AFTER, _LOG_AFTER = 1.0, 30.0

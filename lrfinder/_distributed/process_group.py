@@ -229,7 +229,10 @@ class ProcessGroupCommunicator:
                 )
 
     def _defer(self, function: Callable[[], _T], otherwise: _T) -> _T:
-        """Call a function; keep its error until all ranks end together, and call none after it."""
+        """Return what a function returns; keep its error until all ranks end together.
+
+        After an error, return `otherwise` without calling.
+        """
         if self._error is None:
             try:
                 return function()
@@ -256,7 +259,7 @@ class ProcessGroupCommunicator:
         return arrived
 
     def _act_on(self, status: Status) -> None:
-        """Do what every rank does after this step."""
+        """End the sweep, limit its data, or ask to stop, as the status of all ranks says."""
         # A rank whose loss is not finite does not count its step as skipped.
         scalers_disagree = 0 < status.skipped < len(self._ranks) - status.non_finite
         if status.failed or scalers_disagree:

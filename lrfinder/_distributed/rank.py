@@ -13,7 +13,10 @@ def is_rank_zero() -> bool:
 
 
 def is_rank_zero_of_launch() -> bool:
-    """Return the same, also before there is a process group, by `RANK`, which launchers set."""
+    """Return the same, also before there is a process group.
+
+    It then reads the environment variable `RANK`, which launchers such as torchrun set.
+    """
     return is_rank_zero() if has_process_group() else os.environ.get("RANK", "0") == "0"
 
 

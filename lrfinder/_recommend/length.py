@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 # Without a planned length, training is taken to be this many times as long as a trial.
 _DEFAULT_TIMES = 4.0
-# A longer training gets no lower rate than this many times the length of a trial asks for: the
-# laws were looked at over factors of up to some tens.
+# The rate is not lowered further beyond this many times the length of a trial: we checked the laws
+# for factors of up to some tens.
 _MOST_TIMES = 100.0
 
 

@@ -77,8 +77,8 @@ class Search:
         lr_range: lowest and highest rate that may be tried.
         law: how the best rate falls with the number of steps.
         validated: whether `train` gives a validation loss.
-        total_steps: optimizer steps of the planned run. No trial is longer, unless they are fewer
-            than two probes have. None if not known: then only the budget limits the trials.
+        total_steps: optimizer steps of the planned run. No trial is longer than this, or than two
+            probes if they are longer. None if unknown: then only the budget limits the trials.
         others_train: whether groups that are not swept train as well, so that the loss falls at any
             rate of the others. Then no fall is too small.
 
@@ -86,6 +86,9 @@ class Search:
         probes: short runs that found where to try, in the order they were made.
         trials: runs that were compared, all of one length unless they ended early.
         trial_steps: optimizer steps of a whole trial.
+        untrained: losses of the batches of a probe while the model has hardly changed.
+        initial_loss: the training loss that the trials began with, the mean of `untrained`.
+        noise: standard deviation of the loss from batch to batch, before training.
     """
 
     def __init__(
@@ -169,12 +172,14 @@ class Search:
 
     @property
     def peak_exponent(self) -> float:
-        """The same for the peak of a cycle.
+        """The same for the peak of a cycle: the law's `usual` power, with two exceptions.
 
-        It is 0 on a plateau. Where the best trial overfits it is 1, unless the optimizer anneals
-        itself: how far a small rate gets depends on the product of the rate and the number of
-        steps, and a longer run should not get further than the best trial. A peak has little room
-        above a constant rate that stays high, since that is near the edge of stability.
+        On a plateau it is 0. If the best trial overfits it is 1, unless the optimizer lowers its
+        own steps (Adagrad): how far a small rate gets depends on rate times steps, and a longer run
+        should not get further than the best trial.
+
+        It is not smaller where the loss goes towards zero: a constant rate that stays high is near
+        the edge of stability, so that a peak has little room above it.
         """
         if self._follows_law:
             return self._law.usual

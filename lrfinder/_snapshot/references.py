@@ -34,9 +34,9 @@ def items(container: Any) -> dict[Any, Any]:
 
 
 def variables(function: FunctionType) -> dict[str, Any]:
-    """Return what a function brings along: defaults, closure, and the globals that it names.
+    """Return the values that a function can use: defaults, closure, and globals that it names.
 
-    The globals of a library are left out, and all that functions of this package bring along: an
+    Globals of library functions are left out. For a function of this package there are none: an
     integration restores what its step uses.
     """
     if function.__code__.co_filename.startswith(_THIS_PACKAGE):

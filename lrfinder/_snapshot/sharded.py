@@ -24,8 +24,8 @@ def reset_sharded_state(model: nn.Module) -> None:
     The gradients of that iteration are lost.
     """
     for root in _roots(model):
-        # A collective was under way; or there is nothing to reset: an older torch has no such
-        # method, and a model that has never done a forward pass not what it resets.
+        # RuntimeError: a collective was under way. AttributeError: an older torch has no such
+        # method, or the model has not run a forward pass and has nothing to reset.
         with suppress(RuntimeError, AttributeError):
             root.reset_iter_state()
     reshard(model)

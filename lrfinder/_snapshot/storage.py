@@ -96,8 +96,8 @@ class DiskStorage:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # Reading and writing goes through numpy, and torch never resizes a tensor again that was
-        # converted to numpy once. Therefore the user's tensors are not.
+        # Reading and writing goes through numpy, and torch does not resize a tensor that was
+        # converted to numpy. So only this buffer is converted, never a tensor of the user.
         self._staged = torch.empty(_CHUNK, dtype=torch.uint8, device="cpu")
         with _explained(f"snapshot needs a writable directory, got '{directory}'"):
             self._file: BinaryIO = tempfile.TemporaryFile(  # noqa: SIM115 - closed by close()

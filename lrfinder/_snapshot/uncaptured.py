@@ -57,7 +57,7 @@ def find_uncaptured(function: Any, is_captured: Callable[[Any], bool]) -> list[s
 
 
 def _uses(name: str, thing: Any, used: frozenset[str]) -> Iterator[_Use]:
-    """Return what is used where code with the names `used` meets an object."""
+    """Yield the objects reached through `thing` by code that mentions the names `used`."""
     if isinstance(thing, FunctionType):
         yield from (
             (variable, value, _names(thing)) for variable, value in variables(thing).items()

@@ -25,7 +25,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 
 def batch_size(batch: Any) -> int | None:
-    """Return the number of samples in a nested batch; None if the batch does not tell.
+    """Return the number of samples in a nested batch; None if unknown.
 
     It is the batch's own `num_graphs` or `batch_size`, if it has one. Otherwise it is the length of
     the last tensor, which usually holds the targets, or of a list of dicts with one per sample.
@@ -54,18 +54,18 @@ def batch_size(batch: Any) -> int | None:
 
 
 def total_size(batches: Sequence[Any]) -> int | None:
-    """Return the number of samples in several batches; None if one of them does not tell."""
+    """Return the number of samples in several batches; None if that of one is unknown."""
     return sum_sizes([batch_size(batch) for batch in batches])
 
 
 def sum_sizes(sizes: Sequence[int | None]) -> int | None:
-    """Return the sum of the sizes of batches; None if one of them is not known."""
+    """Return the sum of the sizes of batches; None if one of them is unknown."""
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
 
 def batch_weights(batches: Sequence[Any]) -> list[float]:
-    """Return each batch's share of the samples; equal shares if a batch does not tell its size."""
+    """Return each batch's share of the samples; equal shares if the size of one is unknown."""
     sizes = [batch_size(batch) for batch in batches]
     total = sum_sizes(sizes)
     if not total:

@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 class Communicator(Protocol):
     """The processes of a range test, as one of them sees them; a context around all its sweeps.
 
-    What is written here is what a single process does.
+    The method bodies here are those of a single process.
 
     Attributes:
         is_main_process: this process shows progress and warns for all.

@@ -26,8 +26,8 @@ from lrfinder._sweep.validation import Validation
 # The scaler halves its scale at each skip: after 64 in a row no finite gradient can overflow,
 # whatever the scale was.
 _MOST_SKIPS_IN_A_ROW = 64
-# Whether the optimizer has the rates that were set is read back after each of the first steps, and
-# then now and then: it may take the host a while to read a rate that is a tensor.
+# The loop reads the rates back to see that the optimizer kept them: after each of the first steps,
+# then every 16th, because reading a rate that is a tensor can make the host wait.
 _FIRST_CHECKS = 3
 _CHECK_EVERY = 16
 

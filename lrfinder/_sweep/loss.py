@@ -27,10 +27,10 @@ class StepOutput(NamedTuple):
     Attributes:
         loss: scalar tensor; the mean over the micro-batches of a step, weighted by their sizes.
         metrics: further scalars that the step returned, without a graph.
-        size: number of samples; None if the batches do not tell.
+        size: number of samples; None if unknown.
         skipped: the gradient scaler found infinities and left the parameters unchanged.
         lrs: rate of each parameter group at the optimizer step; empty if the optimizer did not
-            step, None if only the parameter groups tell.
+            step, None if they can only be read from the parameter groups.
     """
 
     loss: Tensor

@@ -16,7 +16,7 @@ Transfer = Callable[[Sequence[Scalar]], tuple[Tensor, Any]]
 class Reader(Protocol):
     """Takes the scalars of each step; returns those of this and earlier steps in order.
 
-    What is written here reads at once.
+    The method bodies here read at once.
     """
 
     def push(

@@ -79,7 +79,8 @@ class _Watch(threading.local):
 
 
 _watch = _Watch()
-# There is one pair of hooks, for a thread that steps while hooks come and go would fail.
+# One pair of hooks for all threads: if each step added and removed its own, a step in another
+# thread could fail.
 _lock = threading.Lock()
 _hooks: list[Any] = []
 _users = 0

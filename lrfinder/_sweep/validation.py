@@ -16,10 +16,10 @@ from lrfinder._sweep.loss import LossFunction
 
 
 class Validation:
-    """Measures the mean loss over the first batches of a loader, all at once or one after another.
+    """Measures the mean loss over the first batches of a loader.
 
-    Where runs from the same state are compared, the second costs less: a part at each call, in the
-    same order in each run.
+    It measures all of them at each call, or one part at a time. Parts are cheaper, and comparable
+    between runs, because every run measures the same parts in the same order.
 
     Args:
         model: evaluated in eval mode, without gradients.
@@ -76,11 +76,11 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self) -> tuple[Tensor, int | None]:
-        """Return the loss, a scalar tensor on its device, and of how many samples, if they tell."""
-        # Of fewer parts than asked for too, every round of so many calls is the same.
+        """Return the loss, a scalar tensor on its device, and of how many samples, if known."""
+        # With fewer parts than asked for, each round of `parts` calls still measures the same ones.
         batches = self._parts[self._next % self._most_parts % len(self._parts)]
         self._next += 1
-        # Not in a generator: interrupted before it ends, its `finally` would run at any later time.
+        # Not a generator-based context: if a signal interrupts it, `finally` may run much later.
         flags = [(module, module.training) for module in self._model.modules()]
         parameters = self._parameters_with_modes()
         values = [parameter.clone() for parameter in parameters]
