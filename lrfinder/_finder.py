@@ -323,7 +323,7 @@ class LRFinder:
 
         Returns:
             A suggestion with an interval and every trial: `.lr` for a constant or decaying rate,
-            `.min_lr` and `.max_lr` for cyclic schedules. Its sweep can be drawn by `plot`.
+            `.min_lr` and `.max_lr` for cyclic schedules. Its `plot` draws the sweep and the trials.
 
         Raises:
             NoSuggestionError: if no trial lowers the loss by more than its noise (not checked if

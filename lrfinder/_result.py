@@ -150,7 +150,8 @@ class RangeTestResult:
         if self.val_loss:
             recorded["val_loss"] = self.val_loss
         if name not in recorded:
-            raise InvalidInputError(f"expected on to be one of {', '.join(recorded)}, got {on!r}")
+            known = ", ".join(map(repr, recorded))
+            raise InvalidInputError(f"on must be one of {known}, got {on!r}")
         repeats = self.repeats if name == "loss" and self.repeats else (recorded[name],)
         is_validation = name == "val_loss" and self.val_loss  # a metric may have the same name
         steps = np.asarray(self.val_steps if is_validation else range(len(self)), dtype=int)

@@ -195,9 +195,9 @@ def test_a_curve_of_two_points_names_no_rate_and_says_what_to_change(model, opti
 def test_an_unknown_method_or_quantity_is_refused_with_the_known_ones(model, optimizer, batches):
     finder = LRFinder(model, optimizer, nn.MSELoss())
     finder.range_test(batches, num_iter=10, progress=False)
-    with pytest.raises(InvalidInputError, match=r"method to be one of .*steepest.*, got 'fastest'"):
+    with pytest.raises(InvalidInputError, match=r"method must be .*steepest.*, got 'fastest'"):
         finder.suggest("fastest")
-    with pytest.raises(InvalidInputError, match="one of loss, got 'accuracy'"):
+    with pytest.raises(InvalidInputError, match="one of 'loss', got 'accuracy'"):
         finder.suggest(on="accuracy")
 
 

@@ -59,9 +59,9 @@ def test_what_is_to_be_maximised_is_turned_over():
 
 
 def test_a_quantity_that_was_not_recorded_is_refused_with_those_that_were():
-    with pytest.raises(InvalidInputError, match="one of loss, accuracy, got 'reward'"):
+    with pytest.raises(InvalidInputError, match="one of 'loss', 'accuracy', got 'reward'"):
         make(metrics={"accuracy": (0.0,) * 5}).curve("reward")
-    with pytest.raises(InvalidInputError, match="expected on to be one of loss, got 'val_loss'"):
+    with pytest.raises(InvalidInputError, match="on must be one of 'loss', got 'val_loss'"):
         make().curve("val_loss")
 
 

@@ -65,7 +65,7 @@ def draw_pictures(
     if isinstance(show_lr, Suggestion):
         show_lr = show_lr.lr
     if show_lr is not None and not (is_number(show_lr) and 0 < show_lr < math.inf):
-        raise InvalidInputError(f"expected show_lr to be positive and finite, got {show_lr!r}")
+        raise InvalidInputError(f"show_lr must be positive and finite, got {show_lr!r}")
     lines = {label: _lines(each, skip_start, skip_end) for label, each in pictures.items()}
     if ax is None:
         from matplotlib import pyplot

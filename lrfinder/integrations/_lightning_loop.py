@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch.utils._pytree import tree_leaves
@@ -87,32 +87,15 @@ def open_finder(
             f"optimizer must be an index of those that {type(module).__name__} configures, below "
             f"{count}, got {optimizer}"
         )
-    loop = trainer.fit_loop.epoch_loop
-    combined = trainer.fit_loop._combined_loader
-    epoch = SimpleNamespace(is_over=False)
     with (
         preserve_state(module, *_changed_by_steps(trainer), *preserve, snapshot=where),
         _recorded(trainer, module, monitor) as (record, logged),
     ):
         _begin(trainer, participants(waiting))
-        swept = trainer.optimizers[optimizer]
-
-        def iterate(batch: _MicroBatch) -> dict[str, Any] | None:
-            record.clear()
-            epoch.is_over &= batch.number > 0
-            if epoch.is_over:
-                return None
-            loop.batch_progress.current.reset()
-            loop.batch_progress.current.ready = batch.number
-            try:
-                loop.advance(_Fetcher(batch))
-            except StopIteration:  # the module's on_train_batch_start returned -1
-                epoch.is_over = True
-                return None
-            return record.get("output")
+        swept, epochs = trainer.optimizers[optimizer], _Epochs(trainer, record)
 
         def update_step(_: Any, update: Update) -> dict[str, Any]:
-            return mean(run_update(swept, update, iterate))
+            return mean(run_update(swept, update, epochs.iterate))
 
         def validate(_: Any, batch: Any) -> Any:
             logged.clear()
@@ -127,8 +110,8 @@ def open_finder(
             snapshot=where,
             preserve=[*_changed_by_steps(trainer), *preserve],
         )
-        portions = functools.partial(_portions, trainer, epoch)
-        yield finder, Updates(combined, portions, _epoch_steps(trainer))
+        combined = trainer.fit_loop._combined_loader
+        yield finder, Updates(combined, epochs.portions, _epoch_steps(trainer))
 
 
 def _begin(trainer: Trainer, waiting: list[Any]) -> None:
@@ -196,22 +179,51 @@ class _Fetcher:
         return self._batch.batch, self._batch.number, 0
 
 
-def _portions(trainer: Trainer, epoch: Any, combined: Any) -> Iterator[list[_MicroBatch]]:
-    """Yield the batches of an epoch until it is over, as many at a time as a step takes."""
-    loader = copy.copy(combined)  # the trainer has begun to iterate its own
-    loader.flattened = [with_own_workers(part) for part in combined.flattened]
-    portion: list[_MicroBatch] = []
-    for index, (batch, *_) in enumerate(loader):
-        is_last = index + 1 == trainer.num_training_batches
-        portion.append(_MicroBatch(batch, index, is_last))
-        if is_last or len(portion) == trainer.accumulate_grad_batches:
-            yield portion
-            portion = []
-            # By the trainer's limit, which may end before the data, or by the module.
-            if is_last or epoch.is_over:
-                return
-    if portion:
-        yield [*portion[:-1], portion[-1]._replace(is_last=True)]
+class _Epochs:
+    """Lightning's loop, one batch at a time, epoch after epoch.
+
+    Args:
+        trainer: its loop is run.
+        record: where each training step leaves its `output`.
+    """
+
+    def __init__(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self._trainer = trainer
+        self._record = record
+        self._is_over = False  # the present epoch, by the module
+
+    def iterate(self, batch: _MicroBatch) -> dict[str, Any] | None:
+        """Run the loop on one batch; return the output of its step, None if it is skipped."""
+        loop = self._trainer.fit_loop.epoch_loop
+        self._record.clear()
+        self._is_over &= batch.number > 0
+        if self._is_over:
+            return None
+        loop.batch_progress.current.reset()
+        loop.batch_progress.current.ready = batch.number
+        try:
+            loop.advance(_Fetcher(batch))
+        except StopIteration:  # the module's on_train_batch_start returned -1
+            self._is_over = True
+            return None
+        return self._record.get("output")
+
+    def portions(self, combined: Any) -> Iterator[list[_MicroBatch]]:
+        """Yield the batches of an epoch until it is over, as many at a time as a step takes."""
+        loader = copy.copy(combined)  # the trainer has begun to iterate its own
+        loader.flattened = [with_own_workers(part) for part in combined.flattened]
+        portion: list[_MicroBatch] = []
+        for index, (batch, *_) in enumerate(loader):
+            is_last = index + 1 == self._trainer.num_training_batches
+            portion.append(_MicroBatch(batch, index, is_last))
+            if is_last or len(portion) == self._trainer.accumulate_grad_batches:
+                yield portion
+                portion = []
+                # By the trainer's limit, which may end before the data, or by the module.
+                if is_last or self._is_over:
+                    return
+        if portion:
+            yield [*portion[:-1], portion[-1]._replace(is_last=True)]
 
 
 def check_validation(module: LightningModule, val_loader: Any) -> None:

@@ -38,7 +38,7 @@ def suggest(descent: Descent, method: str = "steepest") -> Suggestion:
     """Return what the rule of this name reads off a curve; raise if it names no rate."""
     if method not in METHODS:
         raise InvalidInputError(
-            f"expected method to be one of {', '.join(METHODS)}, got {method!r}"
+            f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}"
         )
     descent.check_significant()
     rule, curve = METHODS[method], descent.curve
