@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lrfinder._errors import NoSuggestionError
 from lrfinder._recommend.search import Search, neighbours
-from lrfinder._recommend.trial import Trial, is_within_noise, overfits_after
+from lrfinder._recommend.trial import is_within_noise, overfits_after, tail_mean
 from lrfinder.suggestion import Descent, Diagnosis, Finding
 
 # From the second pass on, a batch may be learned by heart.
@@ -16,11 +16,16 @@ _FEW_PASSES = 2
 _FAR_FROM_SWEEP = 10.0
 
 
-def check_progress(search: Search) -> None:
-    """Raise `NoSuggestionError` if no trial has learned anything, or no loss can be compared."""
+def check_progress(search: Search, quantity: str) -> None:
+    """Raise `NoSuggestionError` if no trial has learned anything, or no loss can be compared.
+
+    Args:
+        search: its runs are done.
+        quantity: what the trials lower, such as "minus the loss".
+    """
     lowest = search.best_in_training
     if not search.has_progressed(lowest):
-        raise NoSuggestionError(_why_no_progress(search, lowest))
+        raise NoSuggestionError(_why_no_progress(search, tail_mean(lowest.losses), quantity))
     if math.isfinite(search.best.loss):
         return
     if math.isfinite(lowest.training_loss):
@@ -31,20 +36,20 @@ def check_progress(search: Search) -> None:
     raise NoSuggestionError("the loss of no trial is finite; lower start_lr")
 
 
-def _why_no_progress(search: Search, lowest: Trial) -> str:
+def _why_no_progress(search: Search, lowest: float, quantity: str) -> str:
     rates = [trial.lr for trial in (*search.probes, *search.trials)]
     total_steps = search.total_steps
     is_short = total_steps is not None and search.trial_steps >= total_steps
     remedy = f"train for more than {total_steps} steps" if is_short else "raise budget"
     return (
-        f"no learning rate lowers the loss by more than its noise: {len(rates)} trials from "
+        f"no learning rate lowers {quantity} by more than its noise: {len(rates)} trials from "
         f"lr={min(rates):.1e} to {max(rates):.1e} began at {search.initial_loss:.4g}, with a "
-        f"noise of {search.noise:.2g}, and ended at {lowest.training_loss:.4g} at best; {remedy}, "
+        f"noise of {search.noise:.2g}, and ended at {lowest:.4g} at best; {remedy}, "
         "use larger batches, or check that the model can learn the task"
     )
 
 
-def why(search: Search, scale: float) -> str:
+def why(search: Search, scale: float, quantity: str) -> str:
     """Return the reason of an answer that is the best trial's rate times `scale`."""
     best = search.best
     trials = f"of {len(search.trials)} trials of {search.trial_steps} steps"
@@ -53,8 +58,9 @@ def why(search: Search, scale: float) -> str:
             f"{trials} none got far below the {search.initial_loss:.4g} they began with; of those "
             "within the noise of the best this has the highest rate"
         )
-    kind = "validation loss" if best.val_losses else "loss"
-    found = f"{trials} the one at lr={best.lr:.1e} ended lowest, at a {kind} of {best.loss:.4g}"
+    if best.val_losses:
+        quantity = quantity.replace("loss", "validation loss")
+    found = f"{trials} the one at lr={best.lr:.1e} ended lowest, with {quantity} at {best.loss:.4g}"
     if len(best.losses) < search.trial_steps:  # its loss at the end is an estimate
         found = (
             f"{trials} the one at lr={best.lr:.1e} was ahead when the budget ended it after "
@@ -67,7 +73,11 @@ def why(search: Search, scale: float) -> str:
 
 
 def trial_findings(
-    search: Search, epoch_steps: float, descent: Descent, best_lr: float
+    search: Search,
+    epoch_steps: float,
+    descent: Descent,
+    best_lr: float,
+    quantity: str,
 ) -> tuple[Finding, ...]:
     """Return what a user should know about the trials; what the sweep shows is not among it.
 
@@ -76,22 +86,23 @@ def trial_findings(
         epoch_steps: optimizer steps of one pass through the data; 0 if they are not known.
         descent: that of the sweep.
         best_lr: the rate that the trials recommend.
+        quantity: as for `check_progress`.
     """
     return (
-        *_run_findings(search, epoch_steps),
+        *_run_findings(search, epoch_steps, quantity),
         *_neighbour_findings(search),
         *_sweep_findings(descent, best_lr),
     )
 
 
-def _run_findings(search: Search, epoch_steps: float) -> Iterator[Finding]:
+def _run_findings(search: Search, epoch_steps: float, quantity: str) -> Iterator[Finding]:
     """Yield what a user should know about the runs themselves."""
     best, steps = search.best, search.trial_steps
     if search.is_on_plateau:
         yield Finding(
             Diagnosis.PLATEAU,
-            f"After {steps} steps the loss is down from {search.initial_loss:.4g} to "
-            f"{search.best_in_training.training_loss:.4g}: raise budget, so that trials get "
+            f"After {steps} steps {quantity} is down from {search.initial_loss:.4g} to "
+            f"{tail_mean(search.best_in_training.losses):.4g}: raise budget, so that trials get "
             "further.",
             doubtful=True,
         )
@@ -135,7 +146,7 @@ def _beyond(search: Search) -> str:
     if math.isclose(lr, highest):
         return f"It is at the highest rate: raise end_lr above {highest:.1e}."
     side = "below" if neighbours(search.trials, search.best)[0] is None else "above"
-    return f"No rate {side} lr={lr:.1e} was tried: raise budget."
+    return f"No trial of the same length {side} lr={lr:.1e} was made: raise budget."
 
 
 def _sweep_findings(descent: Descent, best_lr: float) -> Iterator[Finding]:

@@ -242,7 +242,8 @@ def recommend(
         others_train=others_train,
     )
     search.run(_first_rate(descent, lr_range))
-    check_progress(search)
+    quantity = "minus the loss" if result.maximize else "the loss"
+    check_progress(search, quantity)
     best_lr = search.best_lr
     scale, peak_scale = (
         length_scale(search.trial_steps, total_steps, exponent)
@@ -251,11 +252,11 @@ def recommend(
     lr = best_lr * scale
     max_lr = max(lr, best_lr * peak_scale * _PEAK_OVER_CONSTANT)
     low, high = interval(search.trials, best_lr, _initial_loss(search))
-    findings = trial_findings(search, epoch_steps, descent, best_lr)
+    findings = trial_findings(search, epoch_steps, descent, best_lr, quantity)
     return Recommendation(
         lr=lr,
         method="recommend",
-        why=why(search, scale),
+        why=why(search, scale, quantity),
         min_lr=max_lr * MIN_OF_MAX_LR,
         max_lr=max_lr,
         lrs=result.lrs_at(lr),

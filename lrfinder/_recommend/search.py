@@ -166,7 +166,8 @@ class Search:
 
         Where the loss goes towards zero, it falls less than a peak does; see `length_law`.
         """
-        if self._follows_law and self._is_near_zero:
+        lowest = min((tail_mean(trial.losses) for trial in self.trials), default=math.inf)
+        if self._follows_law and 0 <= lowest < _NEAR_ZERO * self.initial_loss:
             return self._law.interpolating
         return self.peak_exponent
 
@@ -193,18 +194,18 @@ class Search:
         overfits = self._law.usual > 0 and overfits_after(self.best) is not None
         return not (self.is_on_plateau or overfits)
 
-    @property
-    def _is_near_zero(self) -> bool:
-        """Whether a trial is on its way to a loss of zero."""
-        lowest = min((tail_mean(trial.losses) for trial in self.trials), default=math.inf)
-        return 0 <= lowest < _NEAR_ZERO * self.initial_loss
+    def _has_gone_to_zero(self, trial: Trial) -> bool:
+        """Return whether next to nothing is left of the loss of the untrained model."""
+        left = tail_mean(trial.losses)
+        # A sweep that starts too high explodes at once; its first loss is still that of the model.
+        return 0 <= left < min(_NEAR_ZERO * self.initial_loss, self.untrained[0] / 2)
 
     @property
     def is_on_plateau(self) -> bool:
         """Whether no trial has fallen by more than the loss varies from batch to batch."""
-        if self._others_train:
-            return False
         lowest = self.best_in_training
+        if self._others_train or self._has_gone_to_zero(lowest):
+            return False
         fall = self.initial_loss - lowest.training_loss
         return fall < self.noise or fall < float(np.std(tail(lowest.losses), ddof=1))
 
@@ -221,11 +222,16 @@ class Search:
         return float(np.std(self.untrained, ddof=1))
 
     def has_progressed(self, trial: Trial) -> bool:
-        """Return whether a trial ended below the loss it began with by more than noise."""
+        """Return whether a trial ended below the loss it began with by more than noise.
+
+        With one sample in a batch, losses vary by as much as their mean, and no fall is more than
+        that. So a trial has progressed too if next to nothing is left of the loss.
+        """
         if self._others_train:
             return math.isfinite(trial.training_loss)
         error = self.noise * math.sqrt(1 / len(self.untrained) + 1 / len(tail(trial.losses)))
-        return trial.training_loss < self.initial_loss - _PROGRESS_ERRORS * error
+        fall = self.initial_loss - trial.training_loss
+        return fall > _PROGRESS_ERRORS * error or self._has_gone_to_zero(trial)
 
     def _find_learning(self, probe: Trial) -> Trial:
         """Go up or down by decades until a probe learns; halve the way where both are too far."""

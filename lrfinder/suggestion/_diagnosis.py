@@ -63,7 +63,7 @@ _SENTENCES = {
     Diagnosis.NOISY: "From step to step the loss varies by a large part of its fall.",
     Diagnosis.NON_FINITE: "The loss became infinite or NaN.",
     Diagnosis.OUT_OF_DATA: "The loader ended before the sweep did.",
-    Diagnosis.BEST_TRIAL_AT_THE_EDGE: "The best trial is at the lowest or highest rate tried.",
+    Diagnosis.BEST_TRIAL_AT_THE_EDGE: "The best trial is the one at the lowest or highest rate.",
     Diagnosis.TRIALS_ALIKE: "The trials beside the best one differ from it by less than noise.",
     Diagnosis.PLATEAU: "No trial lowered the loss by more than it varies from batch to batch.",
     Diagnosis.REPEATED_DATA: "A trial goes through the training data several times.",

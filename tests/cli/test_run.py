@@ -297,7 +297,7 @@ def test_a_validation_loader_compares_the_trials(command, task, tmp_path):
     status, out, _ = command("run", f"{task}:with_validation")
     assert status == 0
     assert out.startswith(f"Recommended lr: {expected.lr:.2e}\nWhy:            {expected.why}")
-    assert "at a validation loss of" in out
+    assert "with the validation loss at" in out
     assert Recommendation.load(tmp_path / "lr_finder.json").trials == expected.trials
 
 

@@ -66,7 +66,7 @@ def test_the_reason_names_a_loss_only_if_the_best_trial_had_it(budget, fall_at):
     best = min(found.trials, key=lambda trial: trial.loss)
     whole = max(len(trial.losses) for trial in found.trials)
     if len(best.losses) == whole:
-        assert f"ended lowest, at a loss of {tail_mean(best.losses):.4g}" in found.why
+        assert f"ended lowest, with the loss at {tail_mean(best.losses):.4g}" in found.why
     else:
         assert f"was ahead when the budget ended it after {len(best.losses)} steps" in found.why
 

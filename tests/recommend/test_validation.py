@@ -282,7 +282,7 @@ def test_one_batch_is_measured_after_every_second_step(val_batches, sizes):
 def test_the_validation_loss_is_in_the_file_the_picture_and_the_reason(tmp_path):
     finder, train, val = few_digits()
     found = finder.recommend(train, val, progress=False)
-    assert "at a validation loss of" in found.why
+    assert "with the validation loss at" in found.why
     found.save(tmp_path / "found.json")
     assert repr(vars(Recommendation.load(tmp_path / "found.json"))) == repr(vars(found))
     _, trials = found.plot()
@@ -355,5 +355,8 @@ def test_an_optimizer_that_maximizes_is_given_the_rate_with_the_highest_validati
         found = other.recommend(train, val, progress=False)
         rates.append(found.lr)
         labels.append(found.plot()[1].get_ylabel())
+        quantity = "minus the validation loss" if maximize else "the validation loss"
+        lowest = min(trial.loss for trial in found.trials)
+        assert f"ended lowest, with {quantity} at {lowest:.4g}" in found.why
     assert rates[0] == pytest.approx(rates[1])
     assert labels == ["validation loss at the end", "minus the validation loss at the end"]
