@@ -12,12 +12,48 @@ from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiplicativeLR,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 
 from lrfinder._errors import InvalidInputError
 
 # A rate in a tensor of half precision differs by this much from the one that was set.
 _ROUNDING = 1e-2
+# These compute each rate from the one at their own creation.
+_OVERRIDING = (
+    LambdaLR,
+    SequentialLR,
+    CyclicLR,
+    OneCycleLR,
+    CosineAnnealingWarmRestarts,
+)
+# These multiply the rate that they find; a chained one is told by the schedulers in it.
+_MULTIPLYING = (
+    MultiplicativeLR,
+    StepLR,
+    MultiStepLR,
+    ExponentialLR,
+    PolynomialLR,
+    CosineAnnealingLR,
+    ReduceLROnPlateau,
+    ChainedScheduler,
+)
 
 
 def learning_rates(optimizer: Optimizer) -> list[float]:
@@ -102,10 +138,11 @@ def set_starting_rates(optimizer: Optimizer, lrs: Sequence[float]) -> None:
 
 
 def overriding_scheduler(optimizer: Optimizer) -> LRScheduler | None:
-    """Return an attached scheduler that sets rates whatever they are now; None if there is none.
+    """Return an attached scheduler that will not start from the present rates, or None.
 
-    Such a scheduler computes each rate from the one at its own creation, as `LambdaLR` does. One
-    that multiplies the current rate, as `StepLR` does, is not returned.
+    Such a scheduler computes each rate from the one at its own creation, as `LambdaLR` does, or is
+    in the middle of a warm-up, whose factor it will take back. One that multiplies the rate that it
+    finds, as `StepLR` does, is not returned.
     """
     if "step" not in vars(optimizer):  # every scheduler puts one there, which counts its calls
         return None
@@ -115,7 +152,13 @@ def overriding_scheduler(optimizer: Optimizer) -> LRScheduler | None:
 
 
 def _ignores_rates(scheduler: LRScheduler) -> bool:
-    try:
+    if isinstance(scheduler, (ConstantLR, LinearLR)):
+        factor = scheduler.factor if isinstance(scheduler, ConstantLR) else scheduler.start_factor
+        return factor != 1 and scheduler.last_epoch < scheduler.total_iters
+    kind = type(scheduler)
+    if kind in (*_OVERRIDING, *_MULTIPLYING):
+        return kind in _OVERRIDING
+    try:  # one of the user's own
         return _next_rates(scheduler, 1.0) == _next_rates(scheduler, 2.0)
     except Exception:  # it needs a metric, for example: nothing is known
         return False

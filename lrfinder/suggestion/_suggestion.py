@@ -103,7 +103,7 @@ class Suggestion:
 
         Warns:
             LRFinderWarning: if the confidence is low, the batch size is another one, or a scheduler
-                is attached that would set its own rate again.
+                is attached that will not start from the rate that is set now.
 
         Raises:
             InvalidInputError: if the number of groups differs.
@@ -134,8 +134,8 @@ class Suggestion:
         scheduler = overriding_scheduler(optimizer)
         if scheduler is not None:
             warn(
-                f"a {type(scheduler).__name__} is attached to the optimizer and will set the "
-                "learning rate it was created with again; create the scheduler after apply()"
+                f"a {type(scheduler).__name__} is attached to the optimizer and will not start "
+                "from the learning rate that is set now; create the scheduler after apply()"
             )
 
 

@@ -238,17 +238,34 @@ def lambda_lr(optimizer):
     return lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
 
 
+class DoublingLR(lr_scheduler.LRScheduler):
+    """One of the user's own, from the rate at its creation."""
+
+    def get_lr(self):
+        return [lr * 2**self.last_epoch for lr in self.base_lrs]
+
+
 SUGGESTION = Suggestion(0.3, "steepest", "", min_lr=0.1, max_lr=0.3, lrs=(0.3,))
 OVERRIDING = [
     lambda_lr,
     lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=9),
     lambda optimizer: lr_scheduler.CyclicLR(optimizer, 0.1, 1.0),
     lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 5),
+    lambda optimizer: lr_scheduler.LinearLR(optimizer, 0.01, total_iters=10),
+    lambda optimizer: lr_scheduler.ConstantLR(optimizer, 0.1, total_iters=1),
+    lambda optimizer: lr_scheduler.SequentialLR(
+        optimizer,
+        [lr_scheduler.ConstantLR(optimizer, 1.0), lr_scheduler.ExponentialLR(optimizer, 0.9)],
+        [1],
+    ),
+    DoublingLR,
 ]
 CHAINABLE = [
     lambda optimizer: lr_scheduler.StepLR(optimizer, 3),
     lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.9),
     lr_scheduler.ReduceLROnPlateau,
+    lambda optimizer: lr_scheduler.LinearLR(optimizer, 1.0, 0.1),
+    lambda optimizer: lr_scheduler.ChainedScheduler([lr_scheduler.StepLR(optimizer, 3)]),
 ]
 
 
@@ -281,6 +298,37 @@ def test_a_scheduler_that_will_undo_the_rate_is_warned_of(optimizer, make_schedu
     optimizer.step()
     scheduler.step()
     assert abs(optimizer.param_groups[0]["lr"] - 0.3) > 0.01, "as the warning says"
+
+
+def test_the_function_of_a_scheduler_is_neither_called_nor_copied(optimizer):
+    class Trainer:
+        calls = 0
+
+        def factor(self, step):
+            self.calls += 1
+            return 0.5**step
+
+        def __deepcopy__(self, memo):
+            raise AssertionError("copied")
+
+    trainer = Trainer()
+    scheduler = lr_scheduler.LambdaLR(optimizer, trainer.factor)
+    with pytest.warns(LRFinderWarning, match="a LambdaLR is attached"):
+        SUGGESTION.apply(optimizer)
+    assert trainer.calls == 1
+    assert scheduler.get_last_lr() == [0.1]
+
+
+def test_after_its_warm_up_a_scheduler_is_not_warned_of(optimizer, recwarn):
+    scheduler = lr_scheduler.LinearLR(optimizer, 0.01, total_iters=2)
+    for _ in range(2):
+        optimizer.step()
+        scheduler.step()
+    SUGGESTION.apply(optimizer)
+    optimizer.step()
+    scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == 0.3
+    assert not [each for each in recwarn if issubclass(each.category, LRFinderWarning)]
 
 
 @pytest.mark.filterwarnings("error")
