@@ -19,6 +19,7 @@ from lrfinder._sweep.smoothing import checked_smooth_f
 from lrfinder._sweep.stopping import StopReason
 
 FORMAT_VERSION = 1
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 T = TypeVar("T")
 
 
@@ -82,12 +83,23 @@ def format_of(path: str | PathLike[str]) -> str:
 def write_whole(path: str | PathLike[str], text: str) -> None:
     """Write a text file so that a reader sees the old content or the new, never a part.
 
-    Of several processes in a group, which all have the same result, rank 0 alone writes.
+    A pipe or a device such as `/dev/stdout` is written to. Of several processes in a group, which
+    all have the same result, rank 0 alone writes.
     """
     if not is_rank_zero():
         return
     target = Path(path).resolve()  # of a link, the file that it leads to
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    if _is_stream(Path(path)):
+        number = _STANDARD.get(os.fspath(path))
+        # What it is redirected to would be written from its beginning again if it were reopened.
+        opened = target if number is None else os.dup(number)
+        with open(opened, "a", encoding="utf-8") as stream:  # noqa: PTH123 - a number, perhaps
+            stream.write(text)
+        return
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:  # names the temporary file
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
@@ -97,6 +109,12 @@ def write_whole(path: str | PathLike[str], text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is something that can be written to but not replaced."""
+    is_device = path.absolute().parts[1:2] in (("dev",), ("proc",))
+    return is_device or (path.exists() and not path.is_file())
 
 
 def _umask() -> int:

@@ -167,8 +167,13 @@ class Recommendation(Suggestion):
             raise ValueError("no trials or no sweep")
         for name in ("lr", "min_lr", "max_lr", "best_trial_lr"):
             own[name] = float(own[name])
+            if not 0 < own[name] < math.inf:
+                raise ValueError(f"{name} is no learning rate")
+        if not (isinstance(own["method"], str) and isinstance(own["why"], str)):
+            raise ValueError("no reason")
         own["lrs"] = _export.floats(own["lrs"])
-        own["interval"] = _export.floats(own["interval"]) if own["interval"] else None
+        low, high = _export.floats(own["interval"])
+        own["interval"] = low, high
         own["confidence"] = Confidence(own["confidence"]) if own["confidence"] else None
         own["findings"] = tuple(
             Finding(Diagnosis(diagnosis), str(advice), doubtful=bool(doubtful))
@@ -185,6 +190,8 @@ class Recommendation(Suggestion):
                 )
                 for t in own[name]
             )
+        if not any(math.isfinite(trial.loss) for trial in own["trials"]):
+            raise ValueError("no trial with a finite loss")
         return cls(**own)
 
 

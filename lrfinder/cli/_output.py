@@ -63,6 +63,8 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a directory; remove it or write to another place")
     if not path.exists():
+        if not (directory := path.resolve().parent).is_dir():
+            raise CommandError(f"could not write {path}: there is no directory {directory}")
         return
     if not os.access(path, os.W_OK):
         raise CommandError(f"could not write {path}: it is read-only")

@@ -67,8 +67,11 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     check_options(arguments)
-    function = _load_function(arguments.function)
-    finder, train_loader, val_loader = _unpack(function(), arguments)
+    directory = Path.cwd()
+    task = _load_function(arguments.function)()
+    if Path.cwd() != directory:  # some frameworks change it
+        arguments.output = directory / arguments.output
+    finder, train_loader, val_loader = _unpack(task, arguments)
     search(finder, train_loader, val_loader, arguments)
 
 

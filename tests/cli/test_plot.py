@@ -68,6 +68,14 @@ def test_a_picture_that_cannot_be_written_fails_in_one_line(command, saved, tmp_
     assert err.count("\n") == 1
 
 
+def test_a_link_to_nowhere_is_found_before_the_picture_is_drawn(command, saved, tmp_path):
+    link = tmp_path / "curve.png"
+    link.symlink_to(tmp_path / "nowhere" / "curve.png")
+    status, _, err = command("plot", saved, "--output", link)
+    assert status == 1
+    assert f"there is no directory {tmp_path / 'nowhere'}" in err
+
+
 @pytest.mark.parametrize("name", [".", "..", "/"])
 def test_a_directory_is_not_a_result(command, name):
     status, out, err = command("plot", name)

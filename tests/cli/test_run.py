@@ -11,6 +11,7 @@ from tests.cli.conftest import SHORT, saved_sweep
 
 TASK = """
     import itertools
+    import os
     import torch
     from torch import nn
     from lrfinder import LRFinder
@@ -75,6 +76,11 @@ TASK = """
     def no_batch():
         return model, optimizer, nn.MSELoss(), []
 
+    def elsewhere():
+        os.makedirs("run", exist_ok=True)
+        os.chdir("run")
+        return setup()
+
     def fails():
         def loader():
             yield batches[0]
@@ -97,6 +103,14 @@ def test_a_function_in_a_file_is_swept_and_the_files_are_written(command, task, 
     assert (tmp_path / "lr_finder.png").is_file()
     assert f"{result.suggest().lr:.2e}" in out
     assert math.isclose(result.lr[1] / result.lr[0], (100 / 1e-7) ** (1 / 59), rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("options", [(), ("--output", "found")])
+def test_files_go_where_the_user_is_although_the_function_changes_the_directory(
+    command, task, tmp_path, options
+):
+    assert command("run", f"{task}:elsewhere", *SHORT, *options).status == 0
+    assert (tmp_path / "/".join(options[1:]) / "lr_finder.json").is_file()
 
 
 def test_the_finished_bar_shows_the_last_step(command, task, tmp_path):

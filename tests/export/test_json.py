@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -206,6 +209,39 @@ def test_saving_to_a_link_writes_the_file_that_it_leads_to(saved, result):
     dataclasses.replace(result, smooth_f=0.5).save(link)
     assert link.is_symlink()
     assert type(result).load(saved).smooth_f == 0.5
+
+
+def test_standard_output_is_written_to_and_not_replaced(tmp_path):
+    """Standard output leads to the file that it is redirected to."""
+    code = (
+        "from lrfinder import RangeTestResult, StopReason\n"
+        "result = RangeTestResult((0.1, 0.2), (1.0, 2.0), 'exp', 0.05, StopReason.COMPLETED)\n"
+        "print('before', flush=True); result.to_csv('/dev/stdout'); print('after')"
+    )
+    output = tmp_path / "output.txt"
+    with output.open("w") as file:
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
+    first, *table, last = output.read_text().splitlines()
+    assert (first, last) == ("before", "after")
+    assert len(table) == 3
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path, result):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    result.save(pipe)
+    written = os.read(reader, 100_000)
+    os.close(reader)
+    assert json.loads(written)["lr"] == list(result.lr)
+    assert pipe.is_fifo()
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path, result):
+    path = tmp_path / "nowhere" / "result.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        result.save(path)
+    assert caught.value.filename == str(path)
 
 
 def test_results_can_be_kept_in_a_set(result):

@@ -379,6 +379,13 @@ def test_a_recommendation_comes_back_from_its_file_to_the_last_bit(found, tmp_pa
         ({"result": {}}, "not a complete result.*no trials or no sweep"),
         ({"lr": "fast"}, "not a complete result.*'fast'"),
         ({"findings": [["no such"]]}, "not a complete result.*expected 3, got 1"),
+        ({"lr": 0}, "not a complete result.*lr is no learning rate"),
+        ({"why": None}, "not a complete result.*no reason"),
+        ({"interval": [1.0]}, "not a complete result.*expected 2, got 1"),
+        (
+            {"trials": [{"lr": 1, "loss": "inf", "losses": [1.0], "val_losses": []}]},
+            "not a complete result.*no trial with a finite loss",
+        ),
         ({"version": 2}, "format version 2"),
         ({"format": "lrfinder.RangeTestResult"}, "read it with lrfinder.RangeTestResult.load"),
     ],
