@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.checks import optional_whole_number, whole_number
 from lrfinder._sweep.param_groups import group_ratios
-from lrfinder.schedules._starting_rates import group_rates, positive, starting_at
+from lrfinder.schedules._starting_rates import group_rates, positive, real_number, starting_at
 from lrfinder.suggestion import Suggestion
 
 
@@ -62,8 +62,8 @@ def cyclic(
     if base_lr is None:
         if not isinstance(max_lr, Suggestion):
             raise InvalidInputError(
-                f"expected base_lr together with the number max_lr={max_lr:g}, got none; a quarter "
-                f"of max_lr is usual: base_lr={max_lr / 4:g}"
+                f"expected base_lr together with the number max_lr={max(upper):g}, got none; a "
+                f"quarter of max_lr is usual: base_lr={max(upper) / 4:g}"
             )
         lower = group_rates(optimizer, max_lr, "min_lr")
     else:
@@ -130,7 +130,8 @@ def one_cycle(
     """
     total_steps = whole_number("total_steps", total_steps)
     # torch's phases end at the steps `rise - 1`, `2 * rise - 2` (three phases), `total_steps - 1`.
-    rise = float(pct_start) * total_steps
+    pct_start = real_number("pct_start", pct_start)
+    rise = pct_start * total_steps
     before_last = 2 * rise - 1 if three_phase else rise
     if not (rise > 1 and before_last < total_steps):
         raise InvalidInputError(
@@ -144,7 +145,7 @@ def one_cycle(
             optimizer,
             lrs,
             total_steps=total_steps,
-            pct_start=float(pct_start),
+            pct_start=pct_start,
             anneal_strategy=anneal_strategy,
             div_factor=positive("div_factor", div_factor),
             final_div_factor=positive("final_div_factor", final_div_factor),

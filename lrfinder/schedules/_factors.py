@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from torch import Tensor
@@ -19,7 +19,13 @@ from torch.optim.lr_scheduler import (
 
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.checks import whole_number
-from lrfinder.schedules._starting_rates import group_rates, positive, relative_floor, starting_at
+from lrfinder.schedules._starting_rates import (
+    group_rates,
+    positive,
+    real_number,
+    relative_floor,
+    starting_at,
+)
 from lrfinder.suggestion import Suggestion
 
 Factor = Callable[[int], float]
@@ -74,7 +80,7 @@ def step(
         [[1.0, 1.0, 0.5, 0.5]]
     """
     step_size = whole_number("step_size", step_size)
-    positive("gamma", gamma, at_most=1)
+    gamma = positive("gamma", gamma, at_most=1)
     with starting_at(optimizer, group_rates(optimizer, lr)):
         return StepLR(optimizer, step_size, gamma)
 
@@ -103,10 +109,15 @@ def multistep(
         >>> rates(lambda sgd: multistep(sgd, 1.0, milestones=[1, 3], gamma=0.5), sgd, 4)
         [[1.0, 0.5, 0.5, 0.25]]
     """
+    if not isinstance(milestones, Iterable):
+        raise InvalidInputError(
+            f"expected milestones to be a list of steps, got {milestones!r}; for one drop pass "
+            f"[{milestones!r}]"
+        )
     milestones = [whole_number("milestones", milestone) for milestone in milestones]
     if not milestones:
         raise InvalidInputError("expected at least one milestone, got none; use `constant` instead")
-    positive("gamma", gamma, at_most=1)
+    gamma = positive("gamma", gamma, at_most=1)
     with starting_at(optimizer, group_rates(optimizer, lr)):
         return MultiStepLR(optimizer, milestones, gamma)
 
@@ -132,7 +143,7 @@ def exponential(optimizer: Optimizer, lr: Suggestion | float, *, gamma: float) -
         >>> rates(lambda sgd: exponential(sgd, 1.0, gamma=0.5), sgd, 4)
         [[1.0, 0.5, 0.25, 0.125]]
     """
-    positive("gamma", gamma, at_most=1)
+    gamma = positive("gamma", gamma, at_most=1)
     with starting_at(optimizer, group_rates(optimizer, lr)):
         return ExponentialLR(optimizer, gamma)
 
@@ -237,8 +248,9 @@ def reduce_on_plateau(
         >>> rates(lambda sgd: reduce_on_plateau(sgd, 1.0, factor=0.5, patience=1), sgd, 4)
         [[1.0, 1.0, 1.0, 0.5]]
     """
+    factor = real_number("factor", factor)
     if not 0 < factor < 1:
-        raise InvalidInputError(f"expected factor to be between 0 and 1, got {factor}")
+        raise InvalidInputError(f"expected factor to be between 0 and 1, got {factor:g}")
     patience = whole_number("patience", patience, at_least=0)
     cooldown = whole_number("cooldown", cooldown, at_least=0)
     lrs = group_rates(optimizer, lr)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from torch.optim import Optimizer
 
@@ -13,9 +14,17 @@ from lrfinder._sweep.param_groups import group_ratios, learning_rates, set_learn
 from lrfinder.suggestion import Suggestion
 
 
+def real_number(name: str, value: Any) -> float:
+    """Return a number, of NumPy or in a tensor for example, as a float; raise if it is none."""
+    if not isinstance(value, (str, bytes, bool)):
+        with suppress(TypeError, ValueError, RuntimeError):
+            return float(value)
+    raise InvalidInputError(f"expected {name} to be a number, got {value!r}")
+
+
 def positive(name: str, value: float, at_most: float = math.inf) -> float:
     """Return `value` as a float; raise if it is not finite or not in (0, at_most]."""
-    number = float(value)
+    number = real_number(name, value)
     if math.isfinite(number) and 0 < number <= at_most:
         return number
     allowed = "a finite number > 0" if at_most == math.inf else f"in (0, {at_most:g}]"
@@ -24,11 +33,11 @@ def positive(name: str, value: float, at_most: float = math.inf) -> float:
 
 def relative_floor(name: str, lowest: float, lr: Suggestion | float) -> float:
     """Return a floor as a fraction of a rate; raise if it is not in [0, rate]."""
-    highest = float(lr)
-    if 0 <= lowest <= highest:
-        return lowest / highest
+    highest, floor = real_number("lr", lr), real_number(name, lowest)
+    if 0 <= floor <= highest:
+        return floor / highest
     raise InvalidInputError(
-        f"expected {name} to be between 0 and the learning rate {highest:g}, got {lowest:g}"
+        f"expected {name} to be between 0 and the learning rate {highest:g}, got {floor:g}"
     )
 
 

@@ -211,7 +211,7 @@ def warmup(
         [0.01, 0.51, 1.0, 0.85, 0.5, 0.15, 0.0]
     """
     warmup_steps = whole_number("warmup_steps", warmup_steps)
-    positive("start_factor", start_factor, at_most=1)
+    start_factor = positive("start_factor", start_factor, at_most=1)
     if total_steps is not None:
         total_steps = whole_number("total_steps", total_steps)
         if total_steps <= warmup_steps:

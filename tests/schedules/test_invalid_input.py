@@ -36,6 +36,32 @@ INVALID = {
         lambda o: s.step(o, 0.1, step_size=3, gamma=2),
         r"gamma to be in \(0, 1\], got 2",
     ),
+    "a factor read from a file as text": (
+        lambda o: s.step(o, 0.1, step_size=3, gamma="1e-1"),
+        "gamma to be a number, got '1e-1'",
+    ),
+    "no factor": (lambda o: s.exponential(o, 0.1, gamma=None), "gamma to be a number, got None"),
+    "a rate that is a truth": (lambda o: s.constant(o, True), "lr to be a number, got True"),
+    "a floor as text": (
+        lambda o: s.cosine(o, 0.1, eta_min="x", **LENGTH),
+        "eta_min to be a number, got 'x'",
+    ),
+    "a plateau without a factor": (
+        lambda o: s.reduce_on_plateau(o, 0.1, factor=None),
+        "factor to be a number, got None",
+    ),
+    "a share as text": (
+        lambda o: s.one_cycle(o, 0.1, pct_start="half", **LENGTH),
+        "pct_start to be a number, got 'half'",
+    ),
+    "bounds as text": (
+        lambda o: s.cyclic(o, "0.1", step_size_up=2),
+        "max_lr to be a number, got '0.1'",
+    ),
+    "a single milestone": (
+        lambda o: s.multistep(o, 0.1, milestones=3),
+        r"milestones to be a list of steps, got 3; for one drop pass \[3\]",
+    ),
     "multistep grows": (
         lambda o: s.multistep(o, 0.1, milestones=[3], gamma=2),
         r"gamma to be in \(0, 1\], got 2",
