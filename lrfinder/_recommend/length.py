@@ -26,8 +26,11 @@ class LengthLaw(NamedTuple):
     interpolating: float
 
 
-# By name: older versions of torch have no Muon, and others ship it under the same name.
-_LAWS = {"Adagrad": LengthLaw(0.0, 0.0), "Muon": LengthLaw(0.75, 0.75)}
+# The laws, by a part of the name of an optimizer: several libraries ship variants of each.
+_LAWS = {
+    "Adagrad": LengthLaw(0.0, 0.0),
+    **dict.fromkeys(("Muon", "Lion", "SignSGD", "Signum"), LengthLaw(0.75, 0.75)),
+}
 _LAW = LengthLaw(0.4, 0.2)
 
 
@@ -36,8 +39,8 @@ def length_law(optimizer: Optimizer) -> LengthLaw:
 
     - Adagrad divides by the root of the summed squares of its gradients, which grows with the
       number of steps by itself: 0.
-    - Muon's steps have a length that the rate alone decides, as those of normalised gradient
-      descent with momentum: 3/4.
+    - The steps of Muon, of Lion and of other descent by the sign of the gradient have a length that
+      the rate alone decides, as those of normalised gradient descent with momentum: 3/4.
     - Elsewhere 0.4: between the 1/2 of stochastic gradient descent where noise decides and the 0
       where curvature does. From trials of 62 steps to runs of 150 to 1600 our tasks ask for
       0.3 to 0.5 on average. Where the loss goes towards zero, the noise of the gradients goes with
@@ -49,13 +52,15 @@ def length_law(optimizer: Optimizer) -> LengthLaw:
     References:
         John Duchi, Elad Hazan and Yoram Singer, "Adaptive Subgradient Methods for Online Learning
         and Stochastic Optimization", JMLR 12 (2011), section 1.3; Ashok Cutkosky and Harsh Mehta,
-        "Momentum Improves Normalized SGD", ICML 2020, section 3; Arkadi Nemirovski et al.,
+        "Momentum Improves Normalized SGD", ICML 2020, section 3; Tao Sun et al., "Momentum Ensures
+        Convergence of SIGNSGD under Weaker Assumptions", ICML 2023; Arkadi Nemirovski et al.,
         "Robust Stochastic Approximation Approach to Stochastic Programming", SIAM J. Optim. 19
         (2009), section 2.2; Siyuan Ma, Raef Bassily and Mikhail Belkin, "The Power of
         Interpolation", ICML 2018, section 3, for a loss that goes to zero.
     """
     wrapped = getattr(optimizer, "optimizer", optimizer)  # as Accelerate wraps it
-    return _LAWS.get(type(wrapped).__name__, _LAW)
+    name = type(wrapped).__name__
+    return next((law for part, law in _LAWS.items() if part in name), _LAW)
 
 
 def length_scale(trial_steps: int, total_steps: int | None, exponent: float) -> float:

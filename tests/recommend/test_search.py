@@ -263,11 +263,14 @@ def test_how_fast_the_rate_falls_depends_on_how_the_optimizer_scales_its_steps()
     class Muon(torch.optim.SGD):
         pass
 
+    class PagedLion8bit(torch.optim.SGD):
+        pass
+
     laws = [
         length_law(make(parameters, lr=0.1))
-        for make in (torch.optim.Adagrad, torch.optim.SGD, torch.optim.AdamW, Muon)
+        for make in (torch.optim.Adagrad, torch.optim.SGD, torch.optim.AdamW, Muon, PagedLion8bit)
     ]
-    assert laws == [(0, 0), (0.4, 0.2), (0.4, 0.2), (0.75, 0.75)]
+    assert laws == [(0, 0), (0.4, 0.2), (0.4, 0.2), (0.75, 0.75), (0.75, 0.75)]
     assert length_scale(50, 800, 0.0) == 1
     assert length_scale(50, 800, 0.75) == pytest.approx(1 / 8)
 
