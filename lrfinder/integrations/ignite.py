@@ -10,9 +10,12 @@ trainer.run(loader, max_epochs=10)
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
@@ -23,11 +26,13 @@ from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
-from lrfinder._sweep.checks import reject_keywords
+from lrfinder._sweep.checks import check_preserve, reject_keywords
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
 try:
     from ignite.engine import Engine, Events
+    from ignite.handlers import Checkpoint, EMAHandler
+    from ignite.metrics import Metric
 except ImportError as error:
     raise missing_extra("ignite", "ignite") from error
 
@@ -45,13 +50,15 @@ def attach(
     optimizer: Optimizer,
     *,
     output_transform: Callable[[Any], Any] = lambda output: output,
+    preserve: Sequence[Any] = (),
     **settings: Any,
 ) -> Iterator[LRFinder]:
     """Yield a finder whose steps are iterations of an engine; restore the engine afterwards.
 
     The engine does its own updates. An engine that accumulates gradients runs as many iterations
     as it needs for one optimizer step. Its handlers run too: attach checkpoints and loggers after
-    the range test. A handler that sets the learning rate of `optimizer` has no effect, and one
+    the range test. Parameter schedulers, an `EMAHandler`, metrics, and other handlers with
+    `state_dict` and `load_state_dict` are restored. A handler that sets the learning rate of `optimizer` has no effect, and one
     that terminates the engine ends a range test, but not `recommend`, and not a range test with
     `start_lr=None` unless you pass `on_step`.
 
@@ -61,9 +68,10 @@ def attach(
         optimizer: the one whose rate is swept.
         output_transform: from the engine's output to the loss, a scalar tensor or a number, or to
             a dict that holds it as `loss`.
-        **settings: as for `LRFinder`; `preserve` takes other optimizers, gradient scalers,
-            schedulers and metrics that the engine changes. `criterion` or `training_step` computes
-            the loss of a `val_loader`.
+        preserve: list of further objects to restore: other optimizers, gradient scalers, and what
+            functions among the handlers change.
+        **settings: as for `LRFinder`. `criterion` or `training_step` computes the loss of a
+            `val_loader`.
 
     Example:
         >>> def train(engine, batch):
@@ -80,6 +88,7 @@ def attach(
         >>> trainer.state.iteration, len(result) > 10
         (0, True)
     """
+    check_preserve(preserve)
     feed = _Feed()
 
     def iterate(batch: Any) -> dict[str, Any] | None:
@@ -93,12 +102,15 @@ def attach(
     def update_step(_: nn.Module, update: Update) -> dict[str, Any]:
         return mean(run_update(optimizer, update, iterate))
 
+    restored = [*preserve, *_changed_by_handlers(trainer)]
     engine = dict(vars(trainer))
     state = {k: dict(v) if isinstance(v, dict) else v for k, v in vars(trainer.state).items()}
     trainer.state.max_epochs = None  # a training that has ended begins again
     pause = trainer.add_event_handler(Events.ITERATION_COMPLETED, trainer.interrupt)
     try:
-        yield _EngineFinder(feed, model, optimizer, update_step=update_step, **settings)
+        yield _EngineFinder(
+            feed, model, optimizer, update_step=update_step, preserve=restored, **settings
+        )
     finally:
         pause.remove()
         try:
@@ -110,6 +122,34 @@ def attach(
             vars(trainer).update(engine)
             vars(trainer.state).clear()
             vars(trainer.state).update(state)
+
+
+def _changed_by_handlers(trainer: Engine) -> list[Any]:
+    """Return the state of the handlers of an engine.
+
+    Left out are handlers that can be in a state which only the start of a run makes: the engine
+    starts once for all sweeps and trials. Such are timers, and classes of the user's own without
+    `state_dict`.
+    """
+    handlers = (handler for each in trainer._event_handlers.values() for handler, *_ in each)
+    owners = {id(owner): owner for owner in map(_owner, handlers)}
+    states: list[Any] = []
+    for owner in owners.values():
+        if isinstance(owner, (EMAHandler, Metric)):
+            states.append(vars(owner))
+        elif isinstance(owner, (Engine, Checkpoint)):
+            continue  # an evaluator; and which files there are
+        elif hasattr(type(owner), "state_dict") and hasattr(type(owner), "load_state_dict"):
+            states.append(owner)
+    return states
+
+
+def _owner(handler: Any) -> Any:
+    """Return the object that a handler is or belongs to, inside filters and `partial`."""
+    inner = inspect.unwrap(handler)
+    if isinstance(inner, partial):
+        return _owner(inner.func)
+    return inner.__self__ if isinstance(inner, MethodType) else inner
 
 
 class _EngineFinder(LRFinder):

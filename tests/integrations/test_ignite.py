@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -10,8 +14,13 @@ from torch.utils.data import DataLoader, TensorDataset
 pytest.importorskip("ignite")
 
 from ignite.engine import Engine, Events, create_supervised_trainer
-from ignite.handlers import EarlyStopping, LRScheduler, TerminateOnNan
-from ignite.handlers.param_scheduler import LinearCyclicalScheduler
+from ignite.handlers import EarlyStopping, EMAHandler, LRScheduler, TerminateOnNan
+from ignite.handlers.param_scheduler import (
+    LinearCyclicalScheduler,
+    PiecewiseLinear,
+    create_lr_scheduler_with_warmup,
+)
+from ignite.metrics import RunningAverage
 
 from lrfinder import InvalidInputError, LRFinder, StopReason
 from lrfinder.integrations.ignite import attach
@@ -208,6 +217,98 @@ def test_a_scheduler_that_runs_before_the_update_does_not_change_the_rate():
         result = finder.range_test(loader(), **SWEEP)
     assert used[: len(result)] == list(result.lr)
     assert_same(plain.train(), probed.train())
+
+
+def scheduled(world):
+    handler = PiecewiseLinear(world.optimizer, "lr", [(0, 0.01), (50, 0.0)])
+    world.trainer.add_event_handler(Events.ITERATION_STARTED, handler)
+    return handler.state_dict
+
+
+def scheduled_in_parts(world):
+    later = PiecewiseLinear(world.optimizer, "lr", [(0, 0.01), (50, 0.0)])
+    handler = create_lr_scheduler_with_warmup(later, 1e-4, 8, 0.01)
+    world.trainer.add_event_handler(Events.ITERATION_STARTED, partial(handler))
+    return handler.state_dict
+
+
+def scheduled_by_torch(world):
+    handler = LRScheduler(torch.optim.lr_scheduler.StepLR(world.optimizer, 5, 0.5))
+    world.trainer.add_event_handler(Events.ITERATION_COMPLETED(every=2), handler)
+    return lambda: {**handler.state_dict(), "epoch": handler.lr_scheduler.last_epoch}
+
+
+def averaged(world):
+    handler = EMAHandler(world.model, 0.1, momentum_warmup=0.5, warmup_iters=10)
+    handler.attach(world.trainer)
+    names = [name for name, _ in handler.ema_model.named_parameters()]
+    return lambda: {name: handler.ema_model.get_parameter(name).tolist() for name in names}
+
+
+def measured(world):
+    handler = RunningAverage(output_transform=lambda output: output["loss"])
+    handler.attach(world.trainer, "loss")
+    return lambda: vars(handler)["_value"]
+
+
+class Counter:
+    """A handler of the user that can be saved."""
+
+    def __init__(self):
+        self.count = 0
+
+    def add(self, _):
+        self.count += 1
+
+    def state_dict(self):
+        return {"count": self.count}
+
+    def load_state_dict(self, state):
+        self.count = state["count"]
+
+
+def counted(world):
+    counter = Counter()
+    world.trainer.add_event_handler(Events.ITERATION_COMPLETED, counter.add)
+    return counter.state_dict
+
+
+HANDLERS = [scheduled, scheduled_in_parts, scheduled_by_torch, averaged, measured, counted]
+
+
+@pytest.mark.parametrize("method", ["range_test", "recommend"])
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_handlers_with_state_are_left_as_they_were(handler, method):
+    plain, probed = World(), World()
+    states = [handler(world) for world in (plain, probed)]
+    before = copy.deepcopy(states[1]())
+    options = {"budget": 120} if method == "recommend" else SWEEP
+    with probed.attach() as finder:
+        getattr(finder, method)(loader(), **{**options, "progress": False})
+    assert states[1]() == before
+    assert_same(plain.train(), probed.train())
+    assert states[0]() == states[1]() != before
+
+
+def test_every_trial_begins_with_the_handlers_as_they_were():
+    world, counter, counts = World(), Counter(), []
+    world.trainer.add_event_handler(Events.ITERATION_COMPLETED, counter.add)
+    world.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda _: counts.append(counter.count)
+    )
+    with world.attach() as finder:
+        found = finder.recommend(loader(), budget=120, progress=False)
+    assert counts.count(1) > len(found.trials)  # the sweep, and the trials that were not kept
+    assert all(later in (1, count + 1) for count, later in pairwise(counts))
+
+
+def test_a_method_of_the_engine_among_the_handlers_does_not_start_it_again():
+    world, starts = World(), []
+    world.trainer.add_event_handler(Events.STARTED, lambda _: starts.append(1))
+    world.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=10**6), world.trainer.terminate)
+    with world.attach() as finder:
+        finder.recommend(loader(), budget=120, progress=False)
+    assert len(starts) == 1
 
 
 def test_an_update_that_sets_the_rate_during_the_step_is_refused():
