@@ -28,12 +28,16 @@ from lrfinder._snapshot.storage import Where
 from lrfinder._sweep.batch import batch_weights
 from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.checks import check_preserve, reject_keywords
-from lrfinder._sweep.param_groups import learning_rates, set_starting_rates
+from lrfinder._sweep.param_groups import (
+    learning_rates,
+    set_starting_rates,
+)
 from lrfinder.integrations._set_lr import check_one_factor, warn_unchanged
 from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
 
 try:
+    from accelerate.utils import convert_outputs_to_fp32
     from transformers import Trainer
 except ImportError as error:
     raise missing_extra("transformers", "transformers") from error
@@ -58,11 +62,11 @@ def range_test(
 ) -> RangeTestResult:
     """Run a range test as `trainer` would train, and leave the trainer as it was.
 
-    Batches come from `get_train_dataloader` and `get_batch_samples`, losses from `compute_loss`,
-    the groups from `create_optimizer`; precision, accumulation, `max_grad_norm`, activation
-    checkpointing and NEFTune are those of its arguments. Callbacks are not called and nothing is
-    logged or saved. Numbers, tensors, and lists and dicts of them that a subclass keeps in
-    attributes of the trainer are restored too.
+    Batches come from `get_train_dataloader` and `get_batch_samples`, losses and gradients from
+    `training_step`, the groups from `create_optimizer`; precision, accumulation, `max_grad_norm`,
+    activation checkpointing and NEFTune are those of its arguments. Callbacks are not called and
+    nothing is logged or saved. Numbers, tensors, and lists and dicts of them that a subclass keeps
+    in attributes of the trainer are restored too.
 
     Args:
         trainer: of a single process.
@@ -79,7 +83,6 @@ def range_test(
         InvalidInputError: if the trainer trains in several processes, or shards its model, or if
             `set_lr` is true and cannot express what `groups` and the bounds ask for.
     """
-    options["accumulation_steps"] = trainer.args.gradient_accumulation_steps
     with _finder(trainer, options, preserve, snapshot, set_lr=set_lr) as (finder, loader):
         result = finder.range_test(loader, **options)
     if set_lr:
@@ -115,7 +118,6 @@ def recommend(
         InvalidInputError: as for `range_test`.
         NoSuggestionError: if no rate trains.
     """
-    options["accumulation_steps"] = trainer.args.gradient_accumulation_steps
     with _finder(trainer, options, preserve, snapshot, set_lr=set_lr) as (finder, loader):
         options.setdefault("total_steps", _planned_steps(trainer, loader))
         found = finder.recommend(loader, **options)
@@ -160,6 +162,7 @@ def _finder(
     set_lr: bool,
 ) -> Iterator[tuple[LRFinder, _MicroBatches]]:
     """Yield the finder and the data of a trainer, which is left as it was."""
+    options["accumulation_steps"] = trainer.args.gradient_accumulation_steps
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     if trainer.args.world_size > 1 or sharded:
         raise InvalidInputError(
@@ -171,7 +174,7 @@ def _finder(
     own = trainer.optimizer
     loader: Any = None
     try:
-        with preserve_state(trainer.model, snapshot=where):
+        with preserve_state(trainer.model, trainer.accelerator._dataloaders, snapshot=where):
             _prepare_model(trainer)
             optimizer = trainer.create_optimizer()
             if set_lr and own is None:
@@ -198,8 +201,10 @@ def _finder(
 
 
 def _prepare_model(trainer: Trainer) -> None:
-    """Switch on in the model what `train` switches on: activation checkpointing and NEFTune."""
+    """Switch on what `train` switches on: mixed precision, activation checkpointing and NEFTune."""
     args, model = trainer.args, trainer.model
+    if trainer.accelerator.native_amp:
+        model.forward = convert_outputs_to_fp32(trainer.accelerator.autocast()(model.forward))
     kind = "activation" if hasattr(args, "activation_checkpointing") else "gradient"  # the old name
     if getattr(args, f"{kind}_checkpointing"):
         options = dict(getattr(args, f"{kind}_checkpointing_kwargs") or {})
@@ -253,6 +258,7 @@ class _MicroBatch(NamedTuple):
     """One of the batches of an update."""
 
     items: Any  # number of targets in the whole update; None where the trainer does not count them
+    micro_batches: int  # of the update
     weight: float  # share of the samples of the update
     inputs: Any
 
@@ -276,24 +282,16 @@ class _MicroBatches:
             )
             if not samples:
                 return
-            weights = batch_weights(samples)
-            yield from map(partial(_MicroBatch, items), weights, samples)
+            micro_batch = partial(_MicroBatch, items, len(samples))
+            yield from map(micro_batch, batch_weights(samples), samples)
 
 
 def _loss(trainer: Trainer, model: nn.Module, batch: Any) -> Any:
-    with trainer.compute_loss_context_manager(), trainer.accelerator.autocast():
-        if not isinstance(batch, _MicroBatch):  # of the validation, as its loader made it
+    if not isinstance(batch, _MicroBatch):  # of the validation, as its loader made it
+        with trainer.compute_loss_context_manager():
             return trainer.prediction_step(model, batch, prediction_loss_only=True)[0]
-        loss = trainer.compute_loss(model, batch.inputs, num_items_in_batch=batch.items)
-    # The trainer adds up parts of the loss of an update, we take a mean that weighs by samples.
-    part = loss if _is_part(trainer, batch) else loss / trainer.args.gradient_accumulation_steps
-    return part / batch.weight
-
-
-def _is_part(trainer: Trainer, batch: _MicroBatch) -> bool:
-    """Return whether the loss of a micro-batch is divided by the targets of the whole update."""
-    stated = getattr(trainer, "loss_is_scaled_for_ga", None)
-    if stated is not None:
-        return bool(stated)
-    counted = trainer.model_accepts_loss_kwargs and batch.items is not None
-    return bool(counted or trainer.compute_loss_func is not None)
+    trainer.current_gradient_accumulation_steps = batch.micro_batches
+    part = trainer.training_step(model, batch.inputs, batch.items).detach()
+    # The trainer adds up parts of the loss of an update, we take a mean that weighs by samples. It
+    # has done the backward pass too, so that ours must not reach the model.
+    return (part / batch.weight).requires_grad_()

@@ -318,16 +318,88 @@ def test_neftune_is_that_of_the_trainers_arguments(tmp_path):
     assert_same(trained(plain), trained(probed))
 
 
+class Perturbed(Trainer):
+    """Adds the gradients at weights that were moved along the first gradients (FGM)."""
+
+    def training_step(self, model, inputs, *args, **kwargs):
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        weight = model.get_input_embeddings().weight
+        step = weight.grad / weight.grad.norm()
+        weight.data.add_(step)
+        self.accelerator.backward(self.compute_loss(model, self._prepare_inputs(inputs)))
+        weight.data.sub_(step)
+        return 3 * loss
+
+
+class Prepared(Trainer):
+    """Makes what the model takes only when a batch is used, as trainers that generate do."""
+
+    def _prepare_inputs(self, inputs):
+        inputs = super()._prepare_inputs(inputs)
+        if "tokens" not in inputs:
+            return inputs
+        return {"input_ids": inputs["tokens"], "labels": inputs["tokens"].sum(1) % 2}
+
+
+def only_tokens(items):
+    return {"tokens": collate(items)["input_ids"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "collator", "options"),
+    [
+        (Perturbed, collate, {}),
+        (Perturbed, collate, {"gradient_accumulation_steps": 2}),
+        (Prepared, only_tokens, {"remove_unused_columns": False}),
+        (Trainer, collate, {"bf16": True, "label_smoothing_factor": 0.1}),
+    ],
+)
+def test_losses_and_gradients_are_those_of_the_training_step(tmp_path, kind, collator, options):
+    """The oracle is what the trainer logs, at a rate that changes the loss from step to step."""
+    plain, probed = (
+        make_trainer(
+            tmp_path,
+            classifier(dropout=0.0),
+            trainer=kind,
+            train_sampling_strategy="sequential",
+            learning_rate=0.01,
+            lr_scheduler_type="constant",
+            logging_steps=1,
+            **options,
+        )
+        for _ in range(2)
+    )
+    for trainer in (plain, probed):
+        trainer.data_collator = collator
+    result = range_test(probed, start_lr=0.01, end_lr=0.01000001, num_iter=6, progress=False)
+    plain.train()
+    logged = [entry["loss"] for entry in plain.state.log_history if "loss" in entry]
+    assert result.loss == pytest.approx(logged, abs=1e-4)
+    assert "forward" not in vars(probed.model)
+    assert_same(plain.model.state_dict().values(), trained(probed))
+
+
+def test_a_gradient_scaler_changes_nothing_but_the_rounding(tmp_path):
+    curves = []
+    for scaler in (None, torch.amp.GradScaler("cpu", init_scale=2.0**10)):
+        trainer = make_trainer(tmp_path, classifier(dropout=0.0), max_grad_norm=0.1)
+        trainer.accelerator.scaler = scaler
+        curves.append(range_test(trainer, **SWEEP).loss[:25])
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
+def test_a_range_test_keeps_no_loader_in_the_accelerator(tmp_path):
+    trainer = make_trainer(tmp_path)
+    evaluated = trainer.get_eval_dataloader(trainer.train_dataset)
+    for _ in range(2):
+        range_test(trainer, val_loader=evaluated, **SWEEP)
+    assert trainer.accelerator._dataloaders == [evaluated]
+
+
 def test_bf16_is_that_of_the_trainers_arguments(tmp_path):
-    dtypes = set()
-
-    class Watching(Trainer):
-        def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
-            loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
-            dtypes.add(outputs.logits.dtype)
-            return (loss, outputs) if return_outputs else loss
-
-    range_test(make_trainer(tmp_path, trainer=Watching, bf16=True), **SWEEP)
+    trainer, dtypes = make_trainer(tmp_path, bf16=True), set()
+    trainer.model.classifier.register_forward_hook(lambda *call: dtypes.add(call[-1].dtype))
+    range_test(trainer, val_loader=trainer.get_eval_dataloader(trainer.train_dataset), **SWEEP)
     assert dtypes == {torch.bfloat16}
 
 
