@@ -47,6 +47,7 @@ PACKAGES = _installed()
 parsing = import_module(f"{PACKAGES[0].__name__}.utilities.parsing")
 CALLBACKS = tuple(package.Callback for package in PACKAGES)
 DATA_MODULES = tuple(package.LightningDataModule for package in PACKAGES)
+TRAINERS = tuple(package.Trainer for package in PACKAGES)
 # These write files or draw on the screen, and have no part in a training step.
 _ONLOOKERS = tuple(
     getattr(package.callbacks, name)

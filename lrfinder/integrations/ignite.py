@@ -27,6 +27,7 @@ from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
 from lrfinder._sweep.checks import check_preserve, reject_keywords
+from lrfinder.integrations._kind import check_kind
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
 try:
@@ -58,9 +59,9 @@ def attach(
     The engine does its own updates. An engine that accumulates gradients runs as many iterations
     as it needs for one optimizer step. Its handlers run too: attach checkpoints and loggers after
     the range test. Parameter schedulers, an `EMAHandler`, metrics, and other handlers with
-    `state_dict` and `load_state_dict` are restored. A handler that sets the learning rate of `optimizer` has no effect, and one
-    that terminates the engine ends a range test, but not `recommend`, and not a range test with
-    `start_lr=None` unless you pass `on_step`.
+    `state_dict` and `load_state_dict` are restored. A handler that sets the learning rate of
+    `optimizer` has no effect, and one that terminates the engine ends a range test, but not
+    `recommend`, and not a range test with `start_lr=None` unless you pass `on_step`.
 
     Args:
         trainer: between two runs; its state is restored when the block ends.
@@ -88,6 +89,7 @@ def attach(
         >>> trainer.state.iteration, len(result) > 10
         (0, True)
     """
+    check_kind("trainer", trainer, Engine, "pass trainer, model and optimizer in this order")
     check_preserve(preserve)
     feed = _Feed()
 

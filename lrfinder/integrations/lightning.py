@@ -26,9 +26,11 @@ from lrfinder._result import RangeTestResult
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._snapshot.storage import Where
 from lrfinder._sweep.checks import check_preserve, reject_keywords
+from lrfinder.integrations._kind import check_kind
 from lrfinder.integrations._lightning_loop import (
     CALLBACKS,
     DATA_MODULES,
+    TRAINERS,
     check_validation,
     open_finder,
     package_of,
@@ -49,6 +51,7 @@ _reject_keywords = reject_keywords(
     val_dataloaders="pass a single loader as val_loader",
     accumulation_steps="accumulation is that of the trainer, accumulate_grad_batches",
 )
+_IN_THIS_ORDER = "pass trainer, module and data in this order"
 
 
 def _range_test(_: Trainer, finder: LRFinder, loader: Updates, **options: Any) -> RangeTestResult:
@@ -198,6 +201,7 @@ def range_test(
         InvalidInputError: if the trainer uses several devices, `set_lr` finds no rate to set, or
             the module has no validation loss for a `val_loader`.
     """
+    check_kind("trainer", trainer, TRAINERS, _IN_THIS_ORDER)
     check_validation(module, options.get("val_loader"))
     # As for `Trainer.fit`, either may be the data module.
     data = train_dataloaders if datamodule is None else datamodule
@@ -243,6 +247,7 @@ def recommend(
         InvalidInputError: as for `range_test`.
         NoSuggestionError: if no rate trains.
     """
+    check_kind("trainer", trainer, TRAINERS, _IN_THIS_ORDER)
     check_validation(module, options.get("val_loader"))
     # As for `Trainer.fit`, either may be the data module.
     data = train_dataloaders if datamodule is None else datamodule

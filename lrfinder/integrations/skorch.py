@@ -23,6 +23,7 @@ from lrfinder._snapshot.storage import Where
 from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.checks import check_preserve, reject_keywords
 from lrfinder._sweep.param_groups import group_ratios, learning_rates, set_starting_rates
+from lrfinder.integrations._kind import check_kind
 from lrfinder.integrations._set_lr import check_one_factor, warn_unchanged
 from lrfinder.suggestion import Suggestion
 
@@ -35,6 +36,7 @@ except ImportError as error:
 _reject_keywords = reject_keywords(
     accumulation_steps="accumulation is that of the net's train_step"
 )
+_PASS_THE_NET = "pass the net itself: the step of a pipeline, or the best_estimator_ of a search"
 _SET_EACH = "leave it out, and set net.lr and net.optimizer__param_groups from suggestion.lrs"
 
 
@@ -133,6 +135,7 @@ def _finder(
     set_lr: bool,
 ) -> Iterator[tuple[NeuralNet, LRFinder, Any]]:
     """Yield the net that is tested, its finder and its data; `net` is left as it was."""
+    check_kind("net", net, NeuralNet, _PASS_THE_NET)
     check_preserve(preserve)
     with preserve_state():  # a copy draws its weights, and a split its samples
         tested = net if net.initialized_ else clone(net).initialize()

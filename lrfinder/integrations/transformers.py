@@ -32,6 +32,7 @@ from lrfinder._sweep.param_groups import (
     learning_rates,
     set_starting_rates,
 )
+from lrfinder.integrations._kind import check_kind
 from lrfinder.integrations._set_lr import check_one_factor, warn_unchanged
 from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
@@ -162,6 +163,7 @@ def _finder(
     set_lr: bool,
 ) -> Iterator[tuple[LRFinder, _MicroBatches]]:
     """Yield the finder and the data of a trainer, which is left as it was."""
+    check_kind("trainer", trainer, Trainer, "pass the trainer that holds the model")
     options["accumulation_steps"] = trainer.args.gradient_accumulation_steps
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     if trainer.args.world_size > 1 or sharded:

@@ -406,6 +406,15 @@ def test_an_open_start_takes_as_many_updates_as_with_the_core(has_callback):
     assert len(counted) == len(updates)
 
 
+def test_arguments_in_another_order_are_refused():
+    world = World()
+    with (
+        pytest.raises(InvalidInputError, match="class Engine of ignite, got Sequential"),
+        attach(world.model, world.trainer, world.optimizer),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("value", [5, 0, "stop"])
 def test_a_callback_that_cannot_be_called_is_refused(value):
     world = World()

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanSquaredError
 
 from lrfinder import InvalidInputError, LRFinder, LRFinderWarning, NoResultError
-from lrfinder.integrations.lightning import RangeTest, range_test
+from lrfinder.integrations.lightning import RangeTest, range_test, recommend
 from tests.integrations.helpers import assert_same
 
 SWEEP = {"num_iter": 30, "progress": False}
@@ -329,6 +329,13 @@ def test_an_argument_that_does_not_fit_the_training_is_refused(tmp_path, form, o
 
     with pytest.raises(InvalidInputError, match=says):
         test()
+
+
+@pytest.mark.parametrize("set_lr", [True, False])
+@pytest.mark.parametrize("function", [range_test, recommend])
+def test_arguments_in_another_order_are_refused(tmp_path, function, set_lr):
+    with pytest.raises(InvalidInputError, match=r"class Trainer .* got Regression.*order"):
+        function(Regression(), make_trainer(tmp_path), loader(), set_lr=set_lr)
 
 
 def test_a_monitor_that_is_not_logged_is_told_with_what_is(tmp_path):

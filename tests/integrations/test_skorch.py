@@ -9,6 +9,8 @@ from torch import nn
 
 pytest.importorskip("skorch")
 
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from skorch import NeuralNetRegressor
 from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch.optim.lr_scheduler import LambdaLR, StepLR
@@ -236,3 +238,12 @@ def test_set_lr_warns_of_a_low_confidence():
 def test_an_accumulation_of_its_own_is_refused(function):
     with pytest.raises(InvalidInputError, match=r"that of the net's train_step"):
         function(net(), X, Y, accumulation_steps=2)
+
+
+@pytest.mark.parametrize(
+    "wrapped", [GridSearchCV(net(), {"lr": [0.1]}), make_pipeline(net()), X], ids=lambda each: ""
+)
+@pytest.mark.parametrize("function", [range_test, recommend])
+def test_what_only_holds_a_net_is_refused(function, wrapped):
+    with pytest.raises(InvalidInputError, match=r"NeuralNet of skorch, got .*best_estimator_"):
+        function(wrapped, X, Y)

@@ -444,6 +444,14 @@ def test_set_lr_reaches_an_optimizer_of_the_users_own(tmp_path):
     assert lrs[1] == pytest.approx(10 * lrs[0])
 
 
+@pytest.mark.parametrize("function", [range_test, recommend])
+def test_a_model_in_place_of_the_trainer_is_refused(function):
+    with pytest.raises(
+        InvalidInputError, match=r"trainer must be .*Trainer of transformers, got B"
+    ):
+        function(classifier())
+
+
 class TwoRates(Trainer):
     """Creates an optimizer whose groups have different rates."""
 
