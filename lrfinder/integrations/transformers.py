@@ -30,6 +30,7 @@ from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.checks import check_preserve, reject_keywords
 from lrfinder._sweep.param_groups import (
     learning_rates,
+    overriding_scheduler,
     set_starting_rates,
 )
 from lrfinder.integrations._kind import check_kind
@@ -82,7 +83,8 @@ def range_test(
 
     Raises:
         InvalidInputError: if the trainer trains in several processes, or shards its model, or if
-            `set_lr` is true and cannot express what `groups` and the bounds ask for.
+            `set_lr` is true and cannot express what `groups` and the bounds ask for, or a scheduler
+            of your own would undo it.
     """
     with _finder(trainer, options, preserve, snapshot, set_lr=set_lr) as (finder, loader):
         result = finder.range_test(loader, **options)
@@ -173,6 +175,8 @@ def _finder(
             "and multiply gradient_accumulation_steps by their number"
         )
     check_preserve(preserve)
+    if set_lr:
+        _check_scheduler(trainer)
     own = trainer.optimizer
     loader: Any = None
     try:
@@ -200,6 +204,19 @@ def _finder(
         trainer.optimizer = own
         if hasattr(loader, "end"):  # Accelerate takes a loader that was left midway for one in use
             loader.end()
+
+
+def _check_scheduler(trainer: Trainer) -> None:
+    """Raise `InvalidInputError` if a scheduler of the user's own would undo `set_lr`."""
+    if trainer.lr_scheduler is None or trainer._created_lr_scheduler:
+        return  # `train` creates another one
+    scheduler = overriding_scheduler(trainer.optimizer)
+    if scheduler is not None:
+        raise InvalidInputError(
+            f"set_lr=True would have no effect, because the trainer's {type(scheduler).__name__} "
+            "sets the rates that it was created with; pass optimizers=(optimizer, None), or leave "
+            "set_lr out and create the scheduler with the rate that is found"
+        )
 
 
 def _prepare_model(trainer: Trainer) -> None:

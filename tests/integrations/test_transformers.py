@@ -445,6 +445,34 @@ def test_set_lr_reaches_an_optimizer_of_the_users_own(tmp_path):
 
 
 @pytest.mark.parametrize("function", [range_test, recommend])
+def test_set_lr_refuses_a_scheduler_that_would_undo_it(tmp_path, function):
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (step + 1))
+    trainer = make_trainer(tmp_path, model, optimizers=(optimizer, scheduler), max_steps=1)
+    steps = []
+    optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    with pytest.raises(
+        InvalidInputError, match=r"trainer's LambdaLR.*optimizers=\(optimizer, None"
+    ):
+        function(trainer, set_lr=True, progress=False)
+    assert steps == []
+    range_test(trainer, **SWEEP)  # without set_lr there is nothing to undo
+
+
+@pytest.mark.filterwarnings("ignore:.*low confidence")
+def test_set_lr_is_what_a_scheduler_without_a_rate_of_its_own_trains_with(tmp_path):
+    model, used = classifier(dropout=0.0), []
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 100)
+    trainer = make_trainer(tmp_path, model, optimizers=(optimizer, scheduler), max_steps=1)
+    lr = range_test(trainer, set_lr=True, **SMOOTH).suggest().lr
+    optimizer.register_step_post_hook(lambda each, *_: used.append(each.param_groups[0]["lr"]))
+    trainer.train()
+    assert used == [pytest.approx(lr)]
+
+
+@pytest.mark.parametrize("function", [range_test, recommend])
 def test_a_model_in_place_of_the_trainer_is_refused(function):
     with pytest.raises(
         InvalidInputError, match=r"trainer must be .*Trainer of transformers, got B"
