@@ -248,7 +248,7 @@ class LRFinder:
         with (
             communicator_for(self.model, accumulation_steps) as communicator,
             self._new_snapshot(train_loader, val_loader) as snapshot,
-            allow_steps_of((self.optimizer, *self._preserve)),
+            allow_steps_of((self.optimizer, *self._preserve), snapshot._is_captured),
             Progress(steps, shown=progress and communicator.is_main_process) as bar,
         ):
             self._warn_of_uncaptured(snapshot, on_step)
@@ -351,7 +351,7 @@ class LRFinder:
         with (
             communicator_for(self.model, accumulation_steps) as communicator,
             self._new_snapshot(train_loader, val_loader) as snapshot,
-            allow_steps_of((self.optimizer, *self._preserve)),
+            allow_steps_of((self.optimizer, *self._preserve), snapshot._is_captured),
             Progress(
                 budget, "sweep and trials", shown=progress and communicator.is_main_process
             ) as bar,

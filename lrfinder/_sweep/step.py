@@ -17,6 +17,7 @@ from lrfinder._distributed.sharding import mean_over_processes, without_sync
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.batch import batch_weights, sum_sizes
 from lrfinder._sweep.loss import LossFunction, StepOutput
+from lrfinder._sweep.update_step import refuse_other_steps
 
 ClipGrad = float | Callable[[list[Tensor]], Any]
 Step = Callable[[Iterator[Any]], StepOutput]  # takes one optimizer step with the next batches
@@ -48,6 +49,7 @@ class GradientStep:
         self._clip_grad = clip_grad
         self._zero_grad = _zero_grad_of(optimizer)
         self._micro_batches: list[Any] = []
+        self._is_checked = False
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
         """Take one optimizer step."""
@@ -67,7 +69,10 @@ class GradientStep:
     def _evaluate(self) -> StepOutput:
         """Compute the gradients of the mean loss over all samples, and clip them."""
         self._zero_grad()
-        output = self._accumulate()
+        # The first evaluation shows which hooks there are.
+        with nullcontext() if self._is_checked else refuse_other_steps():
+            output = self._accumulate()
+        self._is_checked = True
         if self._clip_grad is not None:
             self._clip(self._clip_grad)
         return output

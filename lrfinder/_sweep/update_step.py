@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -65,20 +65,44 @@ class UpdateStep:
         return isinstance(self.optimizer, Optimizer) and not may_be_replayed
 
 
+class _RangeTest(NamedTuple):
+    """What a range test restores.
+
+    Attributes:
+        objects: the optimizers among them, and others.
+        is_captured: returns whether its snapshot has captured an object.
+    """
+
+    objects: tuple[Any, ...]
+    is_captured: Callable[[Any], bool]
+
+    def restores(self, optimizer: Optimizer) -> bool:
+        # Wrappers share the list of groups with the optimizer that they step, also once that has
+        # loaded a state and has a new list.
+        known = (getattr(each, "param_groups", None) for each in self.objects)
+        return self.is_captured(optimizer) or any(optimizer.param_groups is each for each in known)
+
+    def restores_parameters_of(self, optimizer: Optimizer) -> bool:
+        return any(self.is_captured(p) for group in optimizer.param_groups for p in group["params"])
+
+
 class _Watch(threading.local):
     """What is known of the range tests of one thread.
 
     Attributes:
-        restored: the optimizers that are restored afterwards, among other objects.
+        range_tests: those under way, an inner one after the one whose step runs it.
         step: the swept optimizer of the innermost update step, and the list that is filled with
             the rates it used; None outside of an update step.
     """
 
-    restored: tuple[Any, ...] = ()
+    range_tests: tuple[_RangeTest, ...] = ()
     step: tuple[Any, list[float]] | None = None
 
 
 _watch = _Watch()
+# The range tests that compute gradients now, those of each thread under a key of its own. For them
+# the thread says nothing: torch calls hooks in backward in threads of its own on an accelerator.
+_computing_gradients: dict[object, tuple[_RangeTest, ...]] = {}
 # One pair of hooks for all threads: if each step added and removed its own, a step in another
 # thread could fail.
 _lock = threading.Lock()
@@ -87,14 +111,27 @@ _users = 0
 
 
 @contextmanager
-def allow_steps_of(optimizers: Iterable[Any]) -> Iterator[None]:
-    """Let update steps of this thread step these optimizers; other objects are ignored."""
-    before = _watch.restored
-    _watch.restored = (*before, *optimizers)
+def allow_steps_of(objects: tuple[Any, ...], is_captured: Callable[[Any], bool]) -> Iterator[None]:
+    """Let the steps of this thread step the optimizers among some objects, and captured ones."""
+    before = _watch.range_tests
+    _watch.range_tests = (*before, _RangeTest(objects, is_captured))
     try:
         yield
     finally:
-        _watch.restored = before
+        _watch.range_tests = before
+
+
+@contextmanager
+def refuse_other_steps() -> Iterator[None]:
+    """Raise if an optimizer that is not restored steps parameters that are, as hooks may do."""
+    key = object()
+    _computing_gradients[key] = _watch.range_tests
+    _count_users(1)
+    try:
+        yield
+    finally:
+        _count_users(-1)
+        del _computing_gradients[key]
 
 
 def _count_users(change: int) -> None:
@@ -110,16 +147,22 @@ def _count_users(change: int) -> None:
 
 
 def _check_restored(optimizer: Optimizer, *_: Any) -> None:
-    if _watch.step is None:  # a step of another thread
-        return
-    # Wrappers share the list of groups with the optimizer that they step, also once that has
-    # loaded a state and has a new list.
-    known = (getattr(each, "param_groups", None) for each in _watch.restored)
-    if not any(optimizer.param_groups is groups for groups in known):
+    # Without a step here, it is one of another thread.
+    if _watch.step is not None and not any(each.restores(optimizer) for each in _watch.range_tests):
         raise InvalidInputError(
             f"update_step steps an optimizer, {type(optimizer).__name__}, that would not be "
             "restored; pass it, and its model if that is another one, as preserve=[...]"
         )
+    for tests in list(_computing_gradients.values()):
+        # One of the step's own, such as that of an adversarial example, changes nothing that stays.
+        changes = any(each.restores_parameters_of(optimizer) for each in tests)
+        if changes and not any(each.restores(optimizer) for each in tests):
+            raise InvalidInputError(
+                f"an optimizer, {type(optimizer).__name__}, steps before the gradients are "
+                "complete, as by a hook in backward; it would not be restored, and its rate is "
+                "not swept: remove the hook and pass one optimizer of all parameters, or pass the "
+                "others as preserve=[...] to let them train at their own rates"
+            )
 
 
 def _read_rates(optimizer: Optimizer, *_: Any) -> None:

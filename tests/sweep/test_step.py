@@ -278,3 +278,61 @@ def test_an_error_of_the_optimizer_itself_arrives(model, batches):
     finder = LRFinder(model, Broken(model.parameters(), lr=0.1), nn.CrossEntropyLoss())
     with pytest.raises(RuntimeError, match="mine"):
         finder.range_test(batches, progress=False)
+
+
+def fused(model, make):
+    """Step an optimizer of its own for each parameter inside backward, as in PyTorch's tutorial."""
+    optimizers = {parameter: make([parameter]) for parameter in model.parameters()}
+
+    def step(parameter):
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(step)
+    return list(optimizers.values())
+
+
+@pytest.mark.parametrize("settings", [{}, {"scaler": torch.amp.GradScaler("cpu")}])
+def test_optimizers_that_step_inside_backward_are_refused_before_they_do(model, batches, settings):
+    swept, *others = fused(model, torch.optim.Adam)
+    before = [p.detach().clone() for p in model.parameters()]
+    finder = LRFinder(model, swept, nn.CrossEntropyLoss(), **settings)
+    match = r"Adam, steps before .* would not be restored, .* not swept: .* preserve="
+    with pytest.raises(InvalidInputError, match=match):
+        finder.range_test(batches, progress=False)
+    assert all(map(torch.equal, model.parameters(), before))
+    assert not any(other.state for other in others)
+
+
+def test_an_optimizer_with_a_closure_beside_those_inside_backward_is_refused(model, batches):
+    fused(model, torch.optim.SGD)
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
+    with pytest.raises(InvalidInputError, match="SGD, steps before"):
+        LRFinder(model, optimizer, nn.CrossEntropyLoss()).range_test(batches, progress=False)
+
+
+def test_preserved_optimizers_may_step_inside_backward(model, batches):
+    swept, *others = fused(model, torch.optim.Adam)
+    before = [p.detach().clone() for p in model.parameters()]
+    finder = LRFinder(model, swept, nn.CrossEntropyLoss(), preserve=others)
+    assert len(finder.range_test(batches, num_iter=5, progress=False)) == 5
+    assert all(map(torch.equal, model.parameters(), before))
+    assert not any(other.state for other in others)
+
+
+def test_a_step_may_use_an_optimizer_of_its_own_for_an_adversarial_example(model, batches):
+    """As the loss of TRADES does in the norm L2."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def training_step(model, batch):
+        pixels, labels = batch
+        shift = (1e-3 * torch.randn_like(pixels)).requires_grad_()
+        attack = torch.optim.SGD([shift], lr=0.1)
+        (-nn.functional.cross_entropy(model(pixels + shift), labels)).backward()
+        attack.step()
+        model.zero_grad()
+        return nn.functional.cross_entropy(model(pixels + shift.detach()), labels)
+
+    finder = LRFinder(model, optimizer, training_step=training_step)
+    assert len(finder.range_test(batches, num_iter=5, progress=False)) == 5

@@ -89,6 +89,17 @@ def test_a_gan_sweeps_one_optimizer_and_puts_both_models_back(gan, loader):
     assert now_states == states
 
 
+def test_optimizers_inside_a_preserved_object_may_step(gan, loader):
+    models, _, states = bits(gan)
+    finder = LRFinder(
+        gan.generator, gan.generator_optimizer, update_step=gan.update, preserve=[gan]
+    )
+    assert len(finder.range_test(loader, **SHORT)) == 5
+    now_models, _, now_states = bits(gan)
+    assert all(map(torch.equal, models, now_models))
+    assert now_states == states
+
+
 def test_the_other_optimizer_can_be_swept_as_well(gan, loader):
     def update(critic, batch):
         return gan.update(gan.generator, batch)["critic"]
