@@ -508,7 +508,7 @@ class LRFinder:
     def _others_train(self, result: RangeTestResult) -> bool:
         """Return whether a group that was not swept trains at a rate of its own."""
         groups = zip(self.optimizer.param_groups, result.group_lrs, strict=True)
-        return any(
+        return len(result) > 0 and any(
             lrs[0] == lrs[-1] > 0 and any(p.requires_grad for p in group["params"])
             for group, lrs in groups
         )

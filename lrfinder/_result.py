@@ -201,7 +201,15 @@ class RangeTestResult:
 
         Args:
             lr: a rate within the swept range, > 0; the nearest ratio is taken outside of it.
+
+        Raises:
+            InvalidInputError: if the rate is not positive.
+            NoSuggestionError: if no step was recorded.
         """
+        if not lr > 0:
+            raise InvalidInputError(f"lr must be a number > 0, got {lr!r}")
+        if not len(self):
+            analyze_descent(self.curve("loss")).check_significant()  # raises, with the reason
         return self.curve("loss").lrs_at(lr)
 
     def diagnose(self, *, on: str | None = None, maximize: bool = False) -> tuple[Finding, ...]:

@@ -72,6 +72,12 @@ def test_groups_with_a_ratio_keep_it_at_every_rate(lr):
     assert result.lrs_at(lr) == pytest.approx((lr, 0.1 * lr, 0.0), rel=1e-9)
 
 
+@pytest.mark.parametrize("lr", [0, -1e-3, float("nan")])
+def test_the_rates_of_groups_at_no_rate_are_refused(lr):
+    with pytest.raises(InvalidInputError, match="lr must be a number > 0, got"):
+        make().lrs_at(lr)
+
+
 @given(st.floats(0, 1))
 def test_groups_with_ranges_of_their_own_stand_at_the_same_step(where):
     first, second = learning_rate_grid(1e-4, 1.0, 5), learning_rate_grid(1e-6, 1e-5, 5)

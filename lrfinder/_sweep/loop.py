@@ -20,12 +20,9 @@ from lrfinder._sweep.param_groups import check_learning_rates, learning_rates, s
 from lrfinder._sweep.progress import Progress
 from lrfinder._sweep.readback import Reader, Scalar
 from lrfinder._sweep.step import Step
-from lrfinder._sweep.stopping import StopCondition, StopReason
+from lrfinder._sweep.stopping import MOST_SKIPS_IN_A_ROW, StopCondition, StopReason
 from lrfinder._sweep.validation import Validation
 
-# The scaler halves its scale at each skip: after 64 in a row no finite gradient can overflow,
-# whatever the scale was.
-_MOST_SKIPS_IN_A_ROW = 64
 # The loop reads the rates back to see that the optimizer kept them: after each of the first steps,
 # then every 16th, because reading a rate that is a tensor can make the host wait.
 _FIRST_CHECKS = 3
@@ -178,7 +175,7 @@ class _Sweep:
     def _step_at(self, lrs: Sequence[float]) -> StopReason | None:
         """Take one optimizer step at the given rates, again while the scaler skips it."""
         set_learning_rates(self._optimizer, lrs)
-        for _ in range(_MOST_SKIPS_IN_A_ROW):
+        for _ in range(MOST_SKIPS_IN_A_ROW):
             try:
                 output = self._step(self._batches)
                 self._check(output, lrs)

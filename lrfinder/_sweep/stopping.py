@@ -19,6 +19,9 @@ NOISE_FLOOR = 4.0
 _NOISE_STEPS = 10
 # Nor is a fall within the resolution of a float32 loss: 8 units in its last place.
 RESOLUTION = 2.0**-20
+# The scaler halves its scale at each skip: after 64 in a row no finite gradient can overflow,
+# whatever the scale was.
+MOST_SKIPS_IN_A_ROW = 64
 
 
 class StopReason(str, Enum):

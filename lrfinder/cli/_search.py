@@ -204,8 +204,8 @@ def _report(result: RangeTestResult, answer: Suggestion | None) -> str:
             lines.append(("Sweep alone:", f"{sweep.lr:.2e}, {sweep.why} (rule: {sweep.method})"))
         except NoSuggestionError as error:
             lines.append(("Sweep alone:", f"no rate, {error}"))
-    span = f"{len(result)} steps from {result.lr[0]:.1e} to {result.lr[-1]:.1e}"
-    lines.append(("Sweep:", f"{span}. {result.stop_reason.sentence}"))
+    span = f" from {result.lr[0]:.1e} to {result.lr[-1]:.1e}" if len(result) else ""
+    lines.append(("Sweep:", f"{len(result)} steps{span}. {result.stop_reason.sentence}"))
     if answer is not None:
         if answer.confidence is not None:
             lines.append(("Confidence:", answer.confidence.value))

@@ -10,7 +10,12 @@ import numpy as np
 
 from lrfinder._errors import NoSuggestionError
 from lrfinder._sweep.grid import Array, decades
-from lrfinder._sweep.stopping import NOISE_FLOOR, RESOLUTION, StopReason
+from lrfinder._sweep.stopping import (
+    MOST_SKIPS_IN_A_ROW,
+    NOISE_FLOOR,
+    RESOLUTION,
+    StopReason,
+)
 from lrfinder.suggestion._curve import Curve
 from lrfinder.suggestion._smoothing import gaussian_smooth, median_filter
 
@@ -39,10 +44,13 @@ _SIGMAS = 6.5
 _AT_THE_END = 1.5
 # From 10 % to 90 % of a step that a Gaussian has smoothed, in its standard deviations.
 _TEN_TO_NINETY = 2.563
-# What lets a sweep go on that was ended from outside.
+# What lets a sweep go on that was not ended by its loss.
 _TO_GO_ON = {
     StopReason.OUT_OF_DATA: "pass a loader that can be iterated again",
     StopReason.CALLBACK: "let on_step end the sweep later",
+    StopReason.ALL_SKIPPED: (
+        "check for inf or NaN in the gradients, or train in bfloat16 or float32"
+    ),
 }
 # The curve begins flat if less than this share of its fall is done in its first decade.
 _FLAT = 0.1
@@ -166,6 +174,11 @@ class Descent(NamedTuple):
                 "check the batches, the loss and the precision"
             )
         advice = advise_to_go_on(self.curve) or "lower start_lr and end_lr, or raise num_iter"
+        if not points and self.curve.stop_reason is StopReason.ALL_SKIPPED:
+            return (
+                f"the gradient scaler skipped {MOST_SKIPS_IN_A_ROW} steps in a row at the first "
+                f"learning rate; {advice}"
+            )
         if finite == points < self.curve.steps:
             advice = 'lower val_every, or pass on="loss"'
         return f"need at least {_FEWEST_POINTS} finite points, got {finite} of {points}; {advice}"
@@ -196,7 +209,7 @@ class Descent(NamedTuple):
 
 
 def advise_to_go_on(curve: Curve) -> str | None:
-    """Return what lets a sweep go on that its data or a callback has ended; None for another."""
+    """Return what lets a sweep go on that was not ended by its loss; None for another."""
     return _TO_GO_ON.get(curve.stop_reason)
 
 

@@ -44,6 +44,11 @@ TASK = """
         step = lambda model, batch: {"loss": nn.functional.mse_loss(model(batch[0]), batch[1])}
         return LRFinder(model, optimizer, training_step=step), batches
 
+    def overflows():
+        model.weight.register_hook(lambda gradient: gradient / 0)
+        scaler = torch.amp.GradScaler("cpu")
+        return LRFinder(model, optimizer, nn.MSELoss(), scaler=scaler), batches
+
     def shuffled():
         data = torch.utils.data.TensorDataset(torch.arange(96.0).reshape(96, 1) / 96)
         net = nn.Linear(1, 1)
@@ -194,6 +199,13 @@ def test_worker_processes_find_the_classes_of_the_file(command, write, tmp_path)
     )
     command("run", "user_workers.py:setup", "--sweep-only", "--num-iter", 4)
     assert len(saved_sweep(tmp_path / "lr_finder.json")) == 4
+
+
+def test_a_sweep_without_a_step_has_its_reason(command, task):
+    outcome = command("run", f"{task}:overflows", *SHORT)
+    assert outcome.status == 1
+    assert "0 steps. The gradient scaler skipped step after step." in outcome.out
+    assert "skipped 64 steps in a row" in outcome.err
 
 
 def test_where_no_rate_is_found_the_files_are_written_and_the_status_is_1(command, task, tmp_path):
