@@ -82,7 +82,8 @@ class LRFinder:
             Together with `update_step` it only computes the validation loss.
         update_step: `f(model, batch) -> loss` that also does backward and every optimizer step, for
             several optimizers, for example. The rate of `optimizer` is swept; list every other
-            optimizer that it steps in `preserve`.
+            optimizer that it steps in `preserve`. It may accumulate over several calls: those up to
+            an optimizer step count as one step.
         autocast: a context such as `torch.autocast("cuda", torch.bfloat16)`, or a function that
             returns one, entered around each forward pass. With `update_step` it is entered for the
             validation only.

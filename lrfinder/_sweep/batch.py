@@ -66,10 +66,14 @@ def sum_sizes(sizes: Sequence[int | None]) -> int | None:
 
 def batch_weights(batches: Sequence[Any]) -> list[float]:
     """Return each batch's share of the samples; equal shares if the size of one is unknown."""
-    sizes = [batch_size(batch) for batch in batches]
+    return shares([batch_size(batch) for batch in batches])
+
+
+def shares(sizes: Sequence[int | None]) -> list[float]:
+    """Return each size divided by their sum; equal shares if one is unknown."""
     total = sum_sizes(sizes)
     if not total:
-        return [1 / len(batches)] * len(batches)
+        return [1 / len(sizes)] * len(sizes)
     return [(size or 0) / total for size in sizes]
 
 

@@ -19,7 +19,7 @@ from lrfinder._sweep.loss import StepOutput
 from lrfinder._sweep.param_groups import check_learning_rates, learning_rates, set_learning_rates
 from lrfinder._sweep.progress import Progress
 from lrfinder._sweep.readback import Reader, Scalar
-from lrfinder._sweep.step import Step
+from lrfinder._sweep.step import Step, mean_output
 from lrfinder._sweep.stopping import MOST_SKIPS_IN_A_ROW, StopCondition, StopReason
 from lrfinder._sweep.validation import Validation
 
@@ -136,6 +136,7 @@ class _Sweep:
         self._pending = 0  # steps that were taken and not read yet
         self._sign = -1 if runner.maximize else 1
         self._taken = 0
+        self._unfinished: list[StepOutput] = []  # of micro-batches that `update_step` accumulates
         self._has_stepped = False
         self._record = Record()
 
@@ -154,11 +155,11 @@ class _Sweep:
         if reason is None or reason in (StopReason.OUT_OF_DATA, StopReason.ALL_SKIPPED):
             # Those came from the step just taken: an older one may still ask to stop earlier.
             reason = self._take_in(self._reader.drain() if self._reader else []) or reason
-        if self._taken and not self._has_stepped:
+        if reason is StopReason.ALL_SKIPPED and not self._has_stepped:
             raise InvalidInputError(
                 f"update_step never called step() of {type(self._optimizer).__name__}, whose rate "
-                "is swept; call it once for each batch, or pass training_step=f with "
-                "f(model, batch) -> loss, and the range test steps"
+                f"is swept, on {MOST_SKIPS_IN_A_ROW} batches; call it at least once for that many, "
+                "or pass training_step=f with f(model, batch) -> loss, and the range test steps"
             )
         self._record.stop_reason = reason or StopReason.COMPLETED
         self._communicator.end_sweep()
@@ -173,11 +174,11 @@ class _Sweep:
         return f"{len(lrs)} steps from lr={lrs[0]:g} to {lrs[-1]:g}, validation: {validation}"
 
     def _step_at(self, lrs: Sequence[float]) -> StopReason | None:
-        """Take one optimizer step at the given rates, again while the scaler skips it."""
+        """Take one optimizer step at the given rates, again while it is skipped."""
         set_learning_rates(self._optimizer, lrs)
         for _ in range(MOST_SKIPS_IN_A_ROW):
             try:
-                output = self._step(self._batches)
+                output = self._completed(self._step(self._batches))
                 self._check(output, lrs)
                 arrived = self._push(output)
             except OutOfDataError:
@@ -193,9 +194,20 @@ class _Sweep:
                 return reason
         return StopReason.ALL_SKIPPED
 
+    def _completed(self, output: StepOutput) -> StepOutput:
+        """Return the mean over the micro-batches of a step that `update_step` accumulates."""
+        if output.lrs == [] and output.skipped:
+            self._unfinished.append(output.copied())
+        elif self._unfinished:
+            output = mean_output([*self._unfinished, output])._replace(lrs=output.lrs)
+            self._unfinished = []
+        return output
+
     def _check(self, output: StepOutput, lrs: Sequence[float]) -> None:
         """Raise if the optimizer did not use the rates that were set."""
-        self._has_stepped |= output.lrs != []
+        if output.lrs == []:
+            return
+        self._has_stepped = True
         is_due = self._taken < _FIRST_CHECKS or self._taken % _CHECK_EVERY == 0
         self._taken += 1
         if is_due:

@@ -28,7 +28,8 @@ class StepOutput(NamedTuple):
         loss: scalar tensor; the mean over the micro-batches of a step, weighted by their sizes.
         metrics: further scalars that the step returned, without a graph.
         size: number of samples; None if unknown.
-        skipped: the gradient scaler found infinities and left the parameters unchanged.
+        skipped: the parameters are unchanged, because the gradient scaler found infinities or
+            `update_step` accumulates.
         lrs: rate of each parameter group at the optimizer step; empty if the optimizer did not
             step, None if they can only be read from the parameter groups.
     """
@@ -38,6 +39,14 @@ class StepOutput(NamedTuple):
     size: int | None
     skipped: bool = False
     lrs: list[float] | None = None
+
+    def copied(self) -> StepOutput:
+        """Return it in memory of its own: a replayed graph or a step may write to the old again."""
+        metrics = {
+            name: value.clone() if isinstance(value, Tensor) else value
+            for name, value in self.metrics.items()
+        }
+        return self._replace(loss=self.loss.clone(), metrics=metrics)
 
 
 class LossFunction:

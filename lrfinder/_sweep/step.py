@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from lrfinder._distributed.sharding import mean_over_processes, without_sync
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.batch import batch_weights, sum_sizes
+from lrfinder._sweep.batch import batch_weights, shares, sum_sizes
 from lrfinder._sweep.loss import LossFunction, StepOutput
 from lrfinder._sweep.update_step import refuse_other_steps
 
@@ -93,9 +93,8 @@ class GradientStep:
             is_last = len(outputs) == len(weights) - 1
             with nullcontext() if is_last else without_sync(self._loss.model):
                 output = self._differentiate(batch, weight)
-            # A replayed graph, as of `torch.compile`, writes its next loss to the same memory.
-            outputs.append(output._replace(loss=output.loss.clone()))
-        return _mean(outputs, weights)
+            outputs.append(output.copied())
+        return mean_output(outputs)
 
     def _differentiate(self, batch: Any, weight: float = 1.0) -> StepOutput:
         """Add the gradient of one batch; return its loss without the graph."""
@@ -219,8 +218,10 @@ def _no_scaler(optimizer: Optimizer) -> InvalidInputError:
     )
 
 
-def _mean(outputs: list[StepOutput], weights: list[float]) -> StepOutput:
+def mean_output(outputs: list[StepOutput]) -> StepOutput:
     """Return the mean over micro-batches; for a metric, over those that return it."""
+    sizes = [output.size for output in outputs]
+    weights = shares(sizes)
     loss: Any = sum(output.loss * weight for output, weight in zip(outputs, weights, strict=True))
     parts: dict[str, list[tuple[Any, float]]] = {}
     for output, weight in zip(outputs, weights, strict=True):
@@ -231,4 +232,4 @@ def _mean(outputs: list[StepOutput], weights: list[float]) -> StepOutput:
         name: sum(value for value, _ in each) / totals[name] if totals[name] else math.nan
         for name, each in parts.items()
     }
-    return StepOutput(loss, metrics, sum_sizes([output.size for output in outputs]))
+    return StepOutput(loss, metrics, sum_sizes(sizes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +40,9 @@ class UpdateStep:
     optimizer: Optimizer
 
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
-        """Do one optimizer step.
+        """Call the function once; a call that does not step the optimizer counts as skipped.
+
+        A loss that is infinite or NaN does not: a gradient scaler would never step on it.
 
         Raises:
             InvalidInputError: if an optimizer is about to step that would not be restored.
@@ -55,7 +58,10 @@ class UpdateStep:
             _watch.step = before
         output = as_output(returned, batch)
         lrs = used if used or self._is_seen_to_step else None
-        return output._replace(loss=output.loss.detach(), lrs=lrs)
+        loss = output.loss.detach()
+        skipped = lrs == [] and math.isfinite(loss)
+        size = None if skipped else output.size  # it may be one of several micro-batches
+        return output._replace(loss=loss, size=size, skipped=skipped, lrs=lrs)
 
     @property
     def _is_seen_to_step(self) -> bool:

@@ -33,6 +33,18 @@ def test_scalars_beside_the_loss_are_recorded_and_nothing_else(finder, batches):
     assert all(0 <= accuracy <= 1 for accuracy in result.metrics["accuracy"])
 
 
+def test_a_step_may_return_each_metric_in_the_same_memory(model, optimizer, batches):
+    buffer = torch.zeros(())
+
+    def in_one_buffer(model, batch):
+        loss = nn.functional.cross_entropy(model(batch[0]), batch[1])
+        return {"loss": loss, "same": buffer.copy_(loss.detach())}
+
+    finder = LRFinder(model, optimizer, training_step=in_one_buffer, preserve=[[buffer]])
+    result = finder.range_test(batches, num_iter=5, accumulation_steps=4, progress=False)
+    assert result.metrics["same"] == result.loss
+
+
 def test_what_is_recorded_is_what_maximising_reads(finder, batches):
     result = finder.range_test(batches, start_lr=1e-4, end_lr=10, progress=False)
     suggestion = finder.suggest(on="accuracy", maximize=True)

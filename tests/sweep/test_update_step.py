@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch.utils.data import DataLoader
 
-from lrfinder import InvalidInputError, LRFinder, LRFinderWarning
+from lrfinder import InvalidInputError, LRFinder, LRFinderWarning, StopReason
 
 SHORT = {"num_iter": 5, "progress": False}
 
@@ -230,9 +230,76 @@ def test_a_scheduler_that_steps_after_the_optimizer_does_no_harm(model, optimize
 def test_a_step_that_never_steps_is_refused(model, optimizer, batches):
     before = [p.detach().clone() for p in model.parameters()]
     finder = LRFinder(model, optimizer, update_step=cross_entropy)
-    with pytest.raises(InvalidInputError, match=r"never called step\(\) of SGD.*training_step=f"):
+    match = r"never called step\(\) of SGD.* on 64 batches.*training_step=f"
+    with pytest.raises(InvalidInputError, match=match):
         finder.range_test(batches, num_iter=5, progress=False)
     assert all(map(torch.equal, model.parameters(), before))
+
+
+def accumulating_update(optimizer, count):
+    """Return an update step that steps at every `count`-th call, as loops with `if` do."""
+    calls = []
+
+    def update(model, batch):
+        loss = cross_entropy(model, batch)
+        (loss / count).backward()
+        calls.append(loss.item())
+        if len(calls) % count == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+        return {"loss": loss, "same": loss.item()}
+
+    return update, calls
+
+
+def test_each_rate_is_that_of_an_optimizer_step_also_if_the_step_accumulates(
+    model, optimizer, batches
+):
+    optimizer.zero_grad()
+    update, calls = accumulating_update(optimizer, 5)
+    used = []
+    optimizer.register_step_pre_hook(lambda opt, *_: used.append(opt.param_groups[0]["lr"]))
+    result = LRFinder(model, optimizer, update_step=update).range_test(
+        batches, end_lr=1.0, num_iter=20, progress=False
+    )
+    assert used == list(result.lr)
+    means = torch.tensor(calls, dtype=torch.float64).reshape(-1, 5).mean(dim=1)
+    assert result.loss == pytest.approx(means.tolist(), rel=1e-6)
+    assert result.metrics["same"] == pytest.approx(means.tolist())
+    assert result.batch_size is None
+    accumulated = LRFinder(model, optimizer, nn.CrossEntropyLoss()).range_test(
+        batches, end_lr=1.0, num_iter=20, accumulation_steps=5, progress=False
+    )
+    assert result.loss == pytest.approx(accumulated.loss, rel=1e-5)
+
+
+def test_recommend_with_a_step_that_accumulates(model, optimizer, batches):
+    """A probe of ten steps is ten optimizer steps, not ten batches."""
+    update, calls = accumulating_update(optimizer, 16)
+    finder = LRFinder(model, optimizer, update_step=update)
+    found = finder.recommend(batches, budget=120, progress=False)
+    assert len(calls) == 16 * found.steps
+
+
+def test_a_loss_that_becomes_nan_ends_the_sweep_also_if_a_scaler_in_the_step_skips_it(
+    model, optimizer, batches
+):
+    scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+
+    def update(model, batch):
+        optimizer.zero_grad()
+        loss = cross_entropy(model, batch)
+        if optimizer.param_groups[0]["lr"] > 1e-3:
+            loss = loss * float("nan")
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        return loss
+
+    finder = LRFinder(model, optimizer, update_step=update, preserve=[scaler])
+    result = finder.range_test(batches, progress=False)
+    assert result.stop_reason is StopReason.NON_FINITE
+    assert result.lr[-2] <= 1e-3 < result.lr[-1]
 
 
 def test_a_rate_that_is_a_tensor_may_be_used_unseen_as_by_a_replayed_graph(model, batches):
