@@ -111,6 +111,36 @@ def test_metrics_are_means_over_ranks_too():
         np.testing.assert_allclose(result.metrics["twice"], 2 * np.array(result.loss))
 
 
+def accumulated_in_two_ways():
+    model = in_parallel(network())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    calls = 0
+
+    def update_step(model, batch):
+        nonlocal calls
+        calls += 1
+        loss = MSE(model(batch[0]), batch[1])
+        (loss / 3).backward()
+        if calls % 3 == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss
+
+    own = LRFinder(model, optimizer, update_step=update_step)
+    usual = LRFinder(model, optimizer, MSE)
+    settings = {"start_lr": 1e-3, "end_lr": 0.1, "num_iter": 6, "progress": False}
+    return (
+        own.range_test(Shard(), **settings).loss,
+        usual.range_test(Shard(), accumulation_steps=3, **settings).loss,
+    )
+
+
+def test_an_update_step_may_accumulate_on_several_processes():
+    for own, usual in run(accumulated_in_two_ways, 2):
+        assert len(own) == 6
+        np.testing.assert_allclose(own, usual, rtol=1e-5)
+
+
 def metrics_that_appear_later(val_every):
     step = -1
 
