@@ -269,7 +269,8 @@ class LRFinder:
                 )
 
             def begins_flat(grid: Grid, record: Record) -> bool:
-                return analyze_descent(result_of(grid, record).curve()).begins_flat
+                # The validation loss may have been measured too seldom.
+                return analyze_descent(result_of(grid, record).curve("loss")).begins_flat
 
             if start_lr is None:
                 span, grid, first = sweep_from_flat(runner, span, sweep, begins_flat, on_step)

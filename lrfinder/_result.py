@@ -14,7 +14,7 @@ from lrfinder._errors import InvalidInputError, NoSuggestionError
 from lrfinder._plotting import Picture, draw_pictures, figure_of, result_html
 from lrfinder._sweep.grid import Grid, StepMode
 from lrfinder._sweep.loop import Record
-from lrfinder._sweep.repeats import average, common_losses
+from lrfinder._sweep.repeats import average, common_steps
 from lrfinder._sweep.smoothing import ema
 from lrfinder._sweep.stopping import StopReason
 from lrfinder.suggestion import Curve, Finding, Suggestion, analyze_descent
@@ -48,6 +48,7 @@ class RangeTestResult:
         val_loss: raw validation loss after each of those steps, shape `(m,)`.
         metrics: further values that the training step returned, each of shape `(n,)`.
         repeats: raw training losses of each sweep where there were several, each of shape `(n,)`.
+        val_repeats: raw validation losses of each of them, each of shape `(m,)`.
         batch_size: samples in one optimizer step, over all micro-batches and processes; None if
             unknown.
         maximize: the optimizer raised the losses instead of lowering them.
@@ -75,6 +76,7 @@ class RangeTestResult:
     repeats: tuple[Values, ...] = ()
     batch_size: int | None = None
     maximize: bool = False
+    val_repeats: tuple[Values, ...] = ()
 
     @classmethod
     def _from_records(
@@ -89,7 +91,7 @@ class RangeTestResult:
         """Return the result of one sweep, or the mean of several over their common steps."""
         mean = average(records)
         steps = len(mean.losses)
-        repeats = common_losses(records) if len(records) > 1 else []
+        several = records if len(records) > 1 else []
         return cls(
             lr=tuple(grid.lr[:steps].tolist()),
             loss=tuple(mean.losses),
@@ -100,7 +102,8 @@ class RangeTestResult:
             val_steps=tuple(mean.val_steps),
             val_loss=tuple(mean.val_losses),
             metrics={name: tuple(values) for name, values in mean.metrics.items()},
-            repeats=tuple(tuple(losses) for losses in repeats),
+            repeats=_rows([record.losses for record in several]),
+            val_repeats=_rows([record.val_losses for record in several if record.val_losses]),
             batch_size=mean.batch_size,
             maximize=maximize,
         )
@@ -152,8 +155,8 @@ class RangeTestResult:
         if name not in recorded:
             known = ", ".join(map(repr, recorded))
             raise InvalidInputError(f"on must be one of {known}, got {on!r}")
-        repeats = self.repeats if name == "loss" and self.repeats else (recorded[name],)
         is_validation = name == "val_loss" and self.val_loss  # a metric may have the same name
+        several = self.val_repeats if is_validation else self.repeats if name == "loss" else ()
         steps = np.asarray(self.val_steps if is_validation else range(len(self)), dtype=int)
         sign = -1.0 if self._is_negated(name, maximize) else 1.0
         return Curve(
@@ -163,7 +166,7 @@ class RangeTestResult:
             stop_reason=self.stop_reason,
             steps=len(self),
             group_lrs=np.asarray([np.asarray(rates)[steps] for rates in self.group_lrs]),
-            repeats=sign * np.asarray(repeats, dtype=np.float64),
+            repeats=sign * np.asarray(several or [recorded[name]], dtype=np.float64),
             batch_size=self.batch_size,
         )
 
@@ -325,6 +328,10 @@ class RangeTestResult:
         except NoSuggestionError as error:
             marked = error
         return Picture(training, validation, marked, self.maximize)
+
+
+def _rows(rows: Sequence[list[float]]) -> tuple[Values, ...]:
+    return tuple(tuple(row) for row in common_steps(rows)) if rows else ()
 
 
 def plot(

@@ -139,6 +139,7 @@ def result_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         "repeats": tuple(floats(losses) for losses in content["repeats"]),
         "batch_size": None if size is None else int(size),
         "maximize": bool(content.get("maximize", False)),
+        "val_repeats": tuple(floats(losses) for losses in content.get("val_repeats", ())),
     }
     check_step_mode(fields["step_mode"])
     checked_smooth_f(fields["smooth_f"])
@@ -152,7 +153,8 @@ def result_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     several = (*fields["group_lrs"], *fields["metrics"].values(), *fields["repeats"])
     if any(len(values) != steps for values in (fields["loss"], *several)):
         raise ValueError("columns of different lengths")
-    if len(fields["val_steps"]) != len(fields["val_loss"]):
+    measured = (fields["val_loss"], *fields["val_repeats"])
+    if any(len(values) != len(fields["val_steps"]) for values in measured):
         raise ValueError("val_steps and val_loss of different lengths")
     if not set(fields["val_steps"]) <= set(range(steps)):
         raise ValueError("val_steps beyond the last step")

@@ -30,13 +30,12 @@ def average(records: Sequence[Record]) -> Record:
     )
 
 
-def common_losses(records: Sequence[Record]) -> list[list[float]]:
-    """Return the raw losses of each sweep over the steps that all of them have."""
-    length = min(len(record.losses) for record in records)
-    return [record.losses[:length] for record in records]
+def common_steps(rows: Sequence[list[float]]) -> list[list[float]]:
+    """Return the values of each sweep over the steps that all of them have."""
+    length = min(map(len, rows))
+    return [row[:length] for row in rows]
 
 
 def _mean(rows: list[list[float]]) -> list[float]:
-    length = min(map(len, rows))
-    mean: list[float] = np.mean([row[:length] for row in rows], axis=0).tolist()
+    mean: list[float] = np.mean(common_steps(rows), axis=0).tolist()
     return mean

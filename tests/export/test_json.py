@@ -35,6 +35,9 @@ def results(draw):
         metrics=draw(st.dictionaries(st.text(max_size=5), column, max_size=2)),
         repeats=tuple(draw(st.lists(column, max_size=2))),
         batch_size=draw(st.none() | st.integers(1, 4096)),
+        val_repeats=tuple(
+            tuple(draw(any_float) for _ in val_steps) for _ in range(draw(st.integers(0, 2)))
+        ),
     )
 
 

@@ -1,5 +1,7 @@
 """Ranges with an open bound, and repeated sweeps, on problems with known curves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,14 @@ def test_an_open_end_is_bounded_where_nothing_diverges():
     result = finder.range_test(ONES, end_lr=None, steps_per_decade=5, progress=False)
     assert result.stop_reason is StopReason.COMPLETED
     assert result.lr[-1] == HIGHEST_LR
+
+
+def test_an_open_start_is_read_off_the_training_loss_where_validation_runs_seldom():
+    plain, validated = (
+        quadratic_finder(1.0).range_test(ONES, *more, start_lr=None, val_every=40, progress=False)
+        for more in ([], [ONES])
+    )
+    assert validated.lr == plain.lr
 
 
 @pytest.mark.parametrize("curvature", [1.0, 1e4, 1e6])
@@ -157,6 +167,17 @@ def test_validation_and_metrics_of_repeats_are_means_over_the_steps_that_all_of_
     assert result.val_steps == (0, 3)
     rows = [validated[:2], validated[6:8], validated[8:10]]
     assert result.val_loss == pytest.approx(np.mean(rows, axis=0))
+
+
+def test_repeats_give_an_interval_of_the_validation_loss_too():
+    finder, loader = shuffled()
+    once = finder.range_test(loader, loader, progress=False)
+    thrice = finder.range_test(loader, loader, repeats=3, progress=False)
+    assert thrice.val_repeats[0] == once.val_loss[: len(thrice)]
+    rows = [replace(thrice, val_loss=row, val_repeats=()) for row in thrice.val_repeats]
+    alone = [row.suggest().lr for row in rows]
+    assert thrice.suggest().interval == (min(alone), max(alone))
+    assert min(alone) < max(alone)
 
 
 def test_repeats_leave_no_trace_in_the_order_of_the_data():
