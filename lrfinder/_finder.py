@@ -31,9 +31,11 @@ from lrfinder._sweep.checks import (
     check_callables,
     check_clip_grad,
     check_exclusive,
+    check_loaders,
     check_model_and_optimizer,
     check_preserve,
     check_scaler,
+    check_starts_again,
     optional_whole_number,
     reject_keywords,
     whole_number,
@@ -232,6 +234,7 @@ class LRFinder:
             section 3.3.
         """
         with report_errors(self.model):
+            check_loaders(train_loader, val_loader)
             num_iter = checked_num_iter(num_iter)
             check_callables(None, on_step=on_step)
             smooth_f = checked_smooth_f(smooth_f)
@@ -337,6 +340,8 @@ class LRFinder:
             Exception: any error of the model or the loader, unchanged, with the state restored.
         """
         with report_errors(self.model):
+            check_loaders(train_loader, val_loader)
+            check_starts_again(train_loader)
             budget = whole_number(
                 "budget", budget, at_least=SMALLEST_BUDGET, advice="; 300 is a good start"
             )

@@ -1,12 +1,14 @@
 """Bad input says what was expected, what came and what to do, and leaves everything untouched."""
 
 import inspect
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from lrfinder import (
     InvalidInputError,
@@ -89,7 +91,71 @@ def test_an_empty_loader_or_a_batch_that_is_no_pair_is_refused(refused, loader, 
 
 
 def test_an_empty_validation_loader_is_refused(batches, refused):
-    refused(batches, "the loader is empty, but at least one batch", val_loader=[])
+    refused(batches, "val_loader is empty, but at least one batch", val_loader=[])
+
+
+@pytest.mark.parametrize("loader", [None, 5, nn.MSELoss(), DataLoader])
+def test_what_cannot_be_iterated_is_no_loader(model, optimizer, batches, refused, loader):
+    refused(loader, "train_loader must be an iterable of batches, got .*; pass a DataLoader")
+    finder = LRFinder(model, optimizer, nn.MSELoss())
+    with pytest.raises(InvalidInputError, match="train_loader must be an iterable"):
+        finder.recommend(loader, progress=False)
+    if loader is not None:
+        refused(batches, "val_loader must be an iterable of batches, got", val_loader=loader)
+
+
+class Sequence:
+    """Has what a loop needs, by the protocol older than iterators."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+class StartsAgain:
+    """Its own iterator, which starts again whenever one is asked for."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        self.rest = list(self.batches)
+        return self
+
+    def __next__(self):
+        if not self.rest:
+            raise StopIteration
+        return self.rest.pop(0)
+
+
+@pytest.mark.parametrize("kind", [Sequence, StartsAgain])
+def test_any_loader_that_starts_again_is_taken(model, optimizer, batches, kind):
+    batches = [(inputs, inputs.sum(1, keepdim=True)) for inputs, _ in batches]
+    finder = LRFinder(model, optimizer, nn.MSELoss())
+    for loaders in ([kind(batches)], [kind(batches), kind(batches)]):
+        listed = [batches for _ in loaders]
+        expected = finder.range_test(*listed, num_iter=10, progress=False)
+        assert finder.range_test(*loaders, num_iter=10, progress=False) == expected
+    assert finder.recommend(kind(batches), progress=False).lr > 0
+
+
+@pytest.mark.parametrize(
+    "iterate",
+    [iter, itertools.cycle, lambda data: (x for x in data), lambda data: iter(DataLoader(data))],
+)
+def test_an_iterator_cannot_give_every_trial_the_same_batches(
+    model, optimizer, batches, bits, iterate
+):
+    loader, before = iterate(batches), bits()
+    finder = LRFinder(model, optimizer, nn.MSELoss())
+    with pytest.raises(InvalidInputError, match=r"train_loader gives each .*; pass the loader its"):
+        finder.recommend(loader, progress=False)
+    assert bits() == before
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class Batches(Iterator[Any]):
         self._iterator = iter(())
 
 
-def take(loader: Iterable[Any], count: int) -> list[Any]:
+def take(loader: Iterable[Any], count: int, name: str = "the loader") -> list[Any]:
     """Return the first `count` batches of a loader, or all it has, and end its worker processes.
 
     Raises:
@@ -60,7 +60,7 @@ def take(loader: Iterable[Any], count: int) -> list[Any]:
     finally:
         _end_workers(iterator)
     if not batches:
-        raise _empty()
+        raise _empty(name)
     return batches
 
 
@@ -72,9 +72,9 @@ def count_batches(loader: Iterable[Any]) -> int:
         return 0
 
 
-def _empty() -> InvalidInputError:
+def _empty(name: str = "the loader") -> InvalidInputError:
     return InvalidInputError(
-        "the loader is empty, but at least one batch is needed; check its data set, batch_size and "
+        f"{name} is empty, but at least one batch is needed; check its data set, batch_size and "
         "drop_last, or whether a generator was already used up"
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
@@ -86,6 +87,32 @@ def check_scaler(scaler: Any) -> None:
         raise InvalidInputError(
             f"scaler must be a gradient scaler, got {scaler!r}; pass torch.amp.GradScaler(), or "
             "leave it out for none"
+        )
+
+
+def check_loaders(train_loader: Any, val_loader: Any) -> None:
+    """Raise `InvalidInputError` if a loader cannot be iterated; None stands for no `val_loader`."""
+    loaders = {"train_loader": train_loader}
+    if val_loader is not None:
+        loaders["val_loader"] = val_loader
+    for name, loader in loaders.items():
+        # Not by `iter`, which may start worker processes and draw random numbers.
+        if not any(hasattr(type(loader), method) for method in ("__iter__", "__getitem__")):
+            raise InvalidInputError(
+                f"{name} must be an iterable of batches, got {type(loader).__name__}; pass a "
+                "DataLoader, for example"
+            )
+
+
+def check_starts_again(train_loader: Any) -> None:
+    """Raise `InvalidInputError` if a loader can be iterated only once, as a generator."""
+    # A class of the user's may begin again when `iter` is called, although it returns itself.
+    package = type(train_loader).__module__.split(".")[0]
+    if isinstance(train_loader, Iterator) and package in (*sys.stdlib_module_names, "torch"):
+        raise InvalidInputError(
+            f"train_loader gives each batch only once, because it is a "
+            f"{type(train_loader).__name__}, but every trial needs the same ones; pass the loader "
+            "itself, which can be iterated again"
         )
 
 

@@ -49,7 +49,7 @@ class Validation:
         self._loss = loss
         self._most_parts = parts
         self._cut_pending = batches is None
-        self._divide(take(loader, batches or parts))
+        self._divide(take(loader, batches or parts, "val_loader"))
         self._next = 0
 
     def begin(self, train_size: int | None) -> None:

@@ -147,7 +147,7 @@ def test_output_that_cannot_be_printed_is_a_failure_but_the_files_are_written(
 
 def test_ctrl_c_ends_with_one_line_and_status_130(task, tmp_path):
     process = subprocess.Popen(
-        installed("run", f"{task}:slow"),
+        installed("run", f"{task}:slow", "--sweep-only"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
         # Where these tests run in the background, Ctrl-C is ignored, and children inherit that.
         preexec_fn=functools.partial(  # noqa: PLW1509 - no thread runs here

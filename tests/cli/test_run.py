@@ -246,7 +246,7 @@ def test_what_the_library_refuses_is_one_line(command, task):
 
 def test_an_exception_of_the_users_loader_arrives_unchanged(command, task):
     with pytest.raises(LookupError, match="the user's loader"):
-        command("run", f"{task}:fails")
+        command("run", f"{task}:fails", *SHORT)
 
 
 def test_an_import_that_fails_inside_the_users_module_arrives_unchanged(command, write):

@@ -292,7 +292,7 @@ def test_the_validation_loss_is_in_the_file_the_picture_and_the_reason(tmp_path)
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
-    [({"val_batches": 0}, "val_batches must be"), ({"val_loader": []}, "the loader is empty")],
+    [({"val_batches": 0}, "val_batches must be"), ({"val_loader": []}, "val_loader is empty")],
 )
 def test_what_cannot_be_validated_is_refused_before_the_model_is_called(wrong, says):
     finder, train, val = few_digits()
