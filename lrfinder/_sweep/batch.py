@@ -24,6 +24,14 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return _map_parts(lambda part: to_device(part, device), batch)
 
 
+def attribute(thing: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute that one of the user's objects may have, whatever it raises if not."""
+    try:
+        return getattr(thing, name, default)
+    except Exception:  # such as a KeyError of a dict whose items are attributes
+        return default
+
+
 def batch_size(batch: Any) -> int | None:
     """Return the number of samples in a nested batch; None if unknown.
 
@@ -39,7 +47,7 @@ def batch_size(batch: Any) -> int | None:
     if isinstance(batch, Tensor):
         return batch.shape[0] if batch.dim() else None
     for name in ("num_graphs", "batch_size"):
-        if isinstance(size := getattr(batch, name, None), int):
+        if isinstance(size := attribute(batch, name), int):
             return size
     if isinstance(batch, Mapping):
         batch = list(batch.values())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.batch import batch_size, to_device
+from lrfinder._sweep.batch import attribute, batch_size, to_device
 
 Criterion = Callable[..., Any]
 TrainingStep = Callable[[Any, Any], Any]
@@ -125,7 +125,7 @@ class LossFunction:
                 f"arguments; {_WRITE_A_STEP}"
             ) from None
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if getattr(loss, "loss", loss) is None:
+        if attribute(loss, "loss", loss) is None:
             raise InvalidInputError(
                 f"the model returned no loss for a batch with the keys {keys}; add "
                 f"the labels to the batch, or {_WRITE_A_STEP}"
@@ -146,7 +146,11 @@ class LossFunction:
         """Raise if a criterion of torch, which takes a tensor, would get something else."""
         module = getattr(self._criterion, "__module__", None) or ""
         if module.startswith(("torch.nn.", "torch._C._nn")):
-            part = "outputs.logits" if hasattr(outputs, "logits") else "the part with the logits"
+            part = (
+                "outputs.logits"
+                if attribute(outputs, "logits") is not None
+                else "the part with the logits"
+            )
             raise InvalidInputError(
                 f"the model returned {_describe(outputs)}, but the criterion takes a tensor; "
                 f"{_WRITE_A_STEP} that passes {part} to the criterion"
@@ -164,7 +168,7 @@ def as_output(returned: Any, batch: Any) -> StepOutput:
     if isinstance(returned, Mapping):
         value = returned.get("loss")
     else:
-        value = getattr(returned, "loss", returned)
+        value = attribute(returned, "loss", returned)
     if not _is_scalar(value):
         raise InvalidInputError(
             f"the loss must be a scalar, got {_describe(returned if value is None else value)}; "

@@ -238,3 +238,27 @@ def test_graphs_of_pyg(model):
     settings = {"num_iter": 5, "progress": False}
     assert finder.range_test(loader, **settings).batch_size == 6
     assert finder.range_test(loader, accumulation_steps=2, **settings).batch_size == 12
+
+
+class AttributeDict(dict):
+    """A dict whose items are attributes, as many projects write it."""
+
+    __getattr__ = dict.__getitem__
+
+
+def test_a_dict_whose_items_are_attributes_is_a_batch(model, optimizer, batches):
+    def training_step(model, batch):
+        return nn.functional.cross_entropy(model(batch.pixels), batch.labels)
+
+    loader = [AttributeDict(pixels=pixels, labels=labels) for pixels, labels in batches]
+    result = LRFinder(model, optimizer, training_step=training_step).range_test(
+        loader, num_iter=5, progress=False
+    )
+    assert result.batch_size == 64
+
+
+def test_a_dict_whose_items_are_attributes_is_no_output_for_a_criterion(model, optimizer, batches):
+    model.register_forward_hook(lambda *call: AttributeDict(scores=call[-1]))
+    finder = LRFinder(model, optimizer, nn.CrossEntropyLoss())
+    with pytest.raises(InvalidInputError, match="returned a AttributeDict with the keys scores"):
+        finder.range_test(batches, progress=False)
