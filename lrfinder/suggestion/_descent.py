@@ -120,9 +120,16 @@ class Descent(NamedTuple):
     @property
     def _smallest_change(self) -> float:
         """The smallest change of the smoothed loss that is not noise."""
-        level = float(np.abs(self.loss[: self.minimum + 1]).max())
+        return max(self._change_by_noise, RESOLUTION * self._level)
+
+    @property
+    def _level(self) -> float:
+        return float(np.abs(self.loss[: self.minimum + 1]).max())
+
+    @property
+    def _change_by_noise(self) -> float:
         sigmas = _SIGMAS * (_AT_THE_END if self.minimum > len(self.loss) - 1 - self.width else 1.0)
-        return max(sigmas * _smoothed_noise(self.noise, self.width), RESOLUTION * level)
+        return sigmas * _smoothed_noise(self.noise, self.width)
 
     @property
     def begins_flat(self) -> bool:
@@ -186,14 +193,29 @@ class Descent(NamedTuple):
     def _why_not(self) -> str:
         """Return why there is no descent, with the advice that fits the cause."""
         first, last = self.lr[0], self.lr[-1]
+        span = f"from lr={first:.1e} to {last:.1e}"
+        more = advise_more_points(self.curve)
         risen = np.flatnonzero(self.loss - self.loss[0] > self._smallest_change)
-        if not (len(risen) or self.exploded):
+        rises = len(risen) > 0 or self.exploded
+        if np.ptp(self.raw) == 0 and not rises:
+            return (
+                f"no learning rate changes the loss, {self.top:.3g}, {span}; check that it depends "
+                "on the parameters in the optimizer, or raise end_lr"
+            )
+        # Less than one unit in the last place is rounding by the smoothing.
+        if self.fall > max(self._change_by_noise, RESOLUTION / 8 * self._level):
+            return (
+                f"the loss falls by {self.fall:.2g}, {span}, which float32 hardly resolves in a "
+                f"loss of {self.top:.3g}; raise end_lr, or leave out of the loss what no parameter "
+                "changes"
+            )
+        if not rises:
             advice = advise_to_go_on(self.curve) or (
-                "raise end_lr or num_iter, use larger batches, or pass cached_batches=1"
+                f"raise end_lr, {more}, use larger batches, or pass cached_batches=1"
             )
             return (
                 f"the loss shows no descent, only noise: it falls by {self.fall:.2g} where its "
-                f"noise is {self.noise:.2g}, from lr={first:.1e} to {last:.1e}; {advice}"
+                f"noise is {self.noise:.2g}, {span}; {advice}"
             )
         begin = self.lr[risen[0]] if len(risen) else last
         if begin <= 10 * first:
@@ -203,14 +225,20 @@ class Descent(NamedTuple):
                 "or the data of a policy, read another quantity with on="
             )
         return (
-            f"the loss does not fall before it rises at lr={begin:.1e}; raise num_iter so that "
-            "more steps are taken below that rate, or use larger batches"
+            f"the loss does not fall before it rises at lr={begin:.1e}; {more} for more points "
+            "below that rate, or use larger batches"
         )
 
 
 def advise_to_go_on(curve: Curve) -> str | None:
     """Return what lets a sweep go on that was not ended by its loss; None for another."""
     return _TO_GO_ON.get(curve.stop_reason)
+
+
+def advise_more_points(curve: Curve) -> str:
+    """Return what gives a curve more points in the same range."""
+    has_every_step = len(curve.lr) == curve.steps  # unlike a validation that runs now and then
+    return "raise num_iter" if has_every_step else "lower val_every"
 
 
 class Reading(NamedTuple):

@@ -11,6 +11,7 @@ from lrfinder.suggestion._descent import (
     Descent,
     Reading,
     Rule,
+    advise_more_points,
     advise_to_go_on,
     analyze_descent,
 )
@@ -80,7 +81,7 @@ def _check_inside(lr: float, descent: Descent) -> None:
     goes_on = None if descent.exploded else advise_to_go_on(descent.curve)
     raise NoSuggestionError(
         f"the loss falls until lr={last:.1e}, where it breaks down or the sweep ends; "
-        f"{goes_on or 'raise num_iter, so that more steps are taken below that rate'}"
+        f"{goes_on or f'{advise_more_points(descent.curve)} for more points below that rate'}"
     )
 
 

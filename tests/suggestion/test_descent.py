@@ -1,6 +1,7 @@
 """The analysed descent: where it begins, where it ends, and what it costs."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,8 @@ def test_a_rate_at_an_end_of_the_sweep_is_refused_with_the_bound_to_move():
     ("loss", "advice"),
     [
         (2.3 + 0.01 * np.sin(7 * np.arange(100) ** 2), "larger batches"),
+        (1e6 + 0.4 * (logistic() - 2.3), "falls by .* float32 hardly resolves in a loss of 1e.06"),
+        (np.full(100, 2.3), "no learning rate changes the loss, 2.3, .* the parameters in the"),
         (np.linspace(1, 3, 100), "opponent of a GAN"),
         (np.r_[np.full(60, 2.3), np.linspace(2.3, 9.0, 40)], "raise num_iter"),
     ],
@@ -69,6 +72,20 @@ def test_a_rate_at_an_end_of_the_sweep_is_refused_with_the_bound_to_move():
 def test_the_advice_of_a_refusal_fits_its_cause(loss, advice):
     with pytest.raises(NoSuggestionError, match=advice):
         result(loss).suggest()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        2.3 + 0.01 * np.sin(7 * np.arange(25) ** 2),
+        np.r_[np.full(15, 2.3), np.linspace(2.3, 9.0, 10)],
+    ],
+)
+def test_more_points_of_a_validation_come_from_a_lower_val_every(loss):
+    measured = replace(result(np.ones(100)), val_steps=tuple(range(0, 100, 4)), val_loss=(*loss,))
+    with pytest.raises(NoSuggestionError, match="lower val_every") as refused:
+        measured.suggest()
+    assert "num_iter" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

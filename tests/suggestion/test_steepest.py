@@ -91,7 +91,7 @@ def test_a_causal_average_would_have_answered_several_times_too_high():
         (np.linspace(1, 3, 50), "only rises"),
         ([1.0, 0.5, np.nan, np.nan, np.nan], "at least 5 finite points, got 2 of 5"),
         ([], "at least 5 finite points, got 0 of 0"),
-        (np.full(100, 2.3), "only noise"),
+        (np.full(100, 2.3), "no learning rate changes the loss"),
         (np.array([2.0, 2.1, 1.9, 2.0, 2.05] * 20), "only noise|only rises"),
     ],
 )
