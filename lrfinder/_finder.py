@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from lrfinder._recommend.recommendation import (
 )
 from lrfinder._recommend.trial import VAL_EVERY, VAL_PARTS
 from lrfinder._result import RangeTestResult
+from lrfinder._snapshot.references import attributes
 from lrfinder._snapshot.snapshot import Snapshot
 from lrfinder._snapshot.storage import Where
 from lrfinder._sweep.batches import count_batches
@@ -480,12 +482,14 @@ class LRFinder:
         )
 
     def _new_snapshot(self, *loaders: Iterable[Any] | None) -> Snapshot:
-        modules = (part for part in (self.criterion,) if isinstance(part, nn.Module))
+        criterion: Any = self.criterion
+        if not isinstance(criterion, nn.Module):
+            criterion = {} if inspect.isroutine(criterion) else attributes(criterion)
         scaler = () if self._scaler is None else (self._scaler,)
         return Snapshot(
             self.model,
             self.optimizer,
-            *modules,
+            criterion,
             *scaler,
             *self._preserve,
             loaders=loaders,

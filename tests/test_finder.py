@@ -90,6 +90,28 @@ def test_an_empty_loader_or_a_batch_that_is_no_pair_is_refused(refused, loader, 
     refused(loader, match)
 
 
+class Decaying:
+    """A criterion that is no module, and changes its attributes at each call."""
+
+    def __init__(self):
+        self.calls, self.weight, self.history = 0, torch.ones(()), []
+        self.scale = nn.BatchNorm1d(1)
+
+    def __call__(self, outputs, targets):
+        self.calls += 1
+        self.weight *= 0.9
+        self.history.append(self.calls)
+        return self.weight * (self.scale(outputs) - targets).square().mean()
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_attributes_of_any_criterion_are_restored(model, optimizer, batches):
+    criterion = Decaying()
+    LRFinder(model, optimizer, criterion).range_test(batches, num_iter=5, progress=False)
+    assert (criterion.calls, criterion.weight.item(), criterion.history) == (0, 1.0, [])
+    assert criterion.scale.num_batches_tracked == 0
+
+
 def test_an_empty_validation_loader_is_refused(batches, refused):
     refused(batches, "val_loader is empty, but at least one batch", val_loader=[])
 
