@@ -38,6 +38,7 @@ from lrfinder._sweep.checks import (
     check_preserve,
     check_scaler,
     check_starts_again,
+    checked_device,
     optional_whole_number,
     reject_keywords,
     whole_number,
@@ -150,13 +151,10 @@ class LRFinder:
             if update_step is not None:
                 check_exclusive("update_step", clip_grad=clip_grad, scaler=scaler)
             check_clip_grad(clip_grad)
+            self.device = compute_device(model) if device is None else checked_device(device)
         self.model = model
         self.optimizer = optimizer
         self.criterion = criterion
-        # Of "cuda" this is the current one. It also creates its generators, which are restored.
-        self.device = (
-            compute_device(model) if device is None else torch.empty(0, device=device).device
-        )
         self._training_step = training_step
         self._update_step = update_step
         self._autocast = autocast

@@ -6,8 +6,10 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from numbers import Integral, Real
+from reprlib import repr as repr_of  # of a whole data set, which was passed in the wrong place
 from typing import Any, ParamSpec, TypeVar
 
+import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
@@ -47,6 +49,17 @@ def check_model_and_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
         )
 
 
+def checked_device(device: Any) -> torch.device:
+    """Return a device with its index; raise `InvalidInputError` if it does not exist."""
+    try:
+        # Of "cuda" this is the current one. It also creates its generators, which are restored.
+        return torch.empty(0, device=device).device
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise InvalidInputError(
+            f"device must be a device of this machine, such as 'cpu', got {device!r} ({error})"
+        ) from None
+
+
 def check_exclusive(name: str, **others: Any) -> None:
     """Raise `InvalidInputError` if `name` is given together with arguments that it replaces."""
     given = " and ".join(other for other, value in others.items() if value is not None)
@@ -65,8 +78,8 @@ def check_callables(criterion: Any, **others: Any) -> None:
     for name, value in {"criterion": criterion, **others}.items():
         if value is not None and not callable(value):
             raise InvalidInputError(
-                f"{name} must be a function or another callable, got {value!r}; leave it out for "
-                "none"
+                f"{name} must be a function or another callable, got {repr_of(value)}; leave it "
+                "out for none"
             )
 
 
@@ -75,8 +88,8 @@ def check_autocast(autocast: Any) -> None:
     works = hasattr(autocast, "__enter__") or callable(autocast)
     if autocast is not None and (isinstance(autocast, type) or not works):
         raise InvalidInputError(
-            f"autocast must be a context or a function that returns one, got {autocast!r}; pass "
-            'torch.autocast("cuda", torch.bfloat16), for example'
+            f"autocast must be a context or a function that returns one, got {repr_of(autocast)}; "
+            'pass torch.autocast("cuda", torch.bfloat16), for example'
         )
 
 
@@ -85,8 +98,8 @@ def check_scaler(scaler: Any) -> None:
     works = all(callable(getattr(scaler, name, None)) for name in ("scale", "step", "update"))
     if scaler is not None and not works:
         raise InvalidInputError(
-            f"scaler must be a gradient scaler, got {scaler!r}; pass torch.amp.GradScaler(), or "
-            "leave it out for none"
+            f"scaler must be a gradient scaler, got {repr_of(scaler)}; pass "
+            "torch.amp.GradScaler(), or leave it out for none"
         )
 
 
@@ -130,8 +143,8 @@ def check_clip_grad(clip_grad: Any) -> None:
     if clip_grad is None or callable(clip_grad) or (is_number(clip_grad) and clip_grad > 0):
         return
     raise InvalidInputError(
-        f"clip_grad must be a norm > 0 or a function of the parameters, got {clip_grad!r}; 1.0 is "
-        "a common norm"
+        "clip_grad must be a norm > 0 or a function of the parameters, got "
+        f"{repr_of(clip_grad)}; 1.0 is a common norm"
     )
 
 

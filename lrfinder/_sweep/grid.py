@@ -159,6 +159,8 @@ def _checked_groups(groups: Any, count: int) -> list[int]:
 
 
 def _is_several(bound: Bound) -> TypeGuard[Sequence[float]]:
+    if isinstance(bound, np.ndarray):
+        return bound.ndim > 0
     return isinstance(bound, Sequence) and not isinstance(bound, str)  # "1e-3" from a config file
 
 

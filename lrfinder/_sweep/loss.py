@@ -85,7 +85,13 @@ class LossFunction:
         on_device = to_device(batch, self._device)
         if self._autocast is None:
             return as_output(self._evaluate(on_device), batch)
-        with self._autocast():
+        context = self._autocast()
+        if not hasattr(context, "__enter__"):
+            raise InvalidInputError(
+                f"autocast must return a context, got {_describe(context)}; return "
+                'torch.autocast("cuda", torch.bfloat16), for example'
+            )
+        with context:
             return as_output(self._evaluate(on_device), batch)
 
     def _evaluate(self, batch: Any) -> Any:
@@ -229,7 +235,9 @@ def _metrics(returned: Any) -> dict[str, Any]:
 
 
 def _is_scalar(value: Any) -> bool:
-    return value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, Real)
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and not value.is_complex()
+    return isinstance(value, Real)
 
 
 def _describe(value: Any) -> str:

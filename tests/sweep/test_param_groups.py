@@ -62,6 +62,14 @@ def test_one_list_shares_the_other_bound(model, grouped, batches):
     assert (body[0], body[-1], head[0], head[-1]) == (1e-7, 0.1, 1e-7, 1.0)
 
 
+def test_bounds_may_be_arrays(model, grouped, batches):
+    lists, arrays = (
+        sweep(model, grouped, batches, start_lr=kind([1e-6, 1e-5]), end_lr=kind([1e-2, 1.0]))
+        for kind in (list, np.array)
+    )
+    assert arrays.result == lists.result
+
+
 def test_only_the_named_groups_are_swept_and_the_others_are_held(model, grouped, batches):
     finder = sweep(model, grouped, batches, groups=[0], end_lr=1.0)
     body, head = finder.result.group_lrs

@@ -9,8 +9,14 @@ import torch
 from torch import nn
 from torch.amp import GradScaler
 
-from lrfinder import LRFinder, NoSuggestionError, StopReason
+from lrfinder import InvalidInputError, LRFinder, NoSuggestionError, StopReason
 from lrfinder._sweep.grid import learning_rate_grid
+
+
+def test_a_function_that_returns_no_context_is_refused(model, optimizer, batches):
+    finder = LRFinder(model, optimizer, nn.CrossEntropyLoss(), autocast=lambda: None)
+    with pytest.raises(InvalidInputError, match="autocast must return a context, got a NoneType"):
+        finder.range_test(batches, progress=False)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
