@@ -1,6 +1,7 @@
 """One rate per optimizer update: accumulated, clipped, or evaluated several times by a closure."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -291,6 +292,18 @@ def fused(model, make):
     for parameter in model.parameters():
         parameter.register_post_accumulate_grad_hook(step)
     return list(optimizers.values())
+
+
+def test_a_hook_in_another_thread_is_known_by_the_parameters_it_steps(model, batches):
+    """On an accelerator, torch calls hooks in backward in a thread of its own."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    other = torch.optim.SGD([model[0].weight], lr=0.1)
+    with ThreadPoolExecutor(1) as pool:
+        model[0].weight.register_post_accumulate_grad_hook(
+            lambda _: pool.submit(other.step).result()
+        )
+        with pytest.raises(InvalidInputError, match="SGD, steps before"):
+            LRFinder(model, optimizer, nn.CrossEntropyLoss()).range_test(batches, progress=False)
 
 
 @pytest.mark.parametrize("settings", [{}, {"scaler": torch.amp.GradScaler("cpu")}])

@@ -402,10 +402,10 @@ def test_finders_and_training_in_other_threads(batches):
     assert sorted(done) == [False, True, True]
 
 
-def test_no_hook_stays_behind(model, optimizer, batches):
-    LRFinder(model, optimizer, update_step=plain_update(optimizer)).range_test(
-        batches, num_iter=3, progress=False
-    )
+@pytest.mark.parametrize("name", ["update_step", "criterion"])
+def test_no_hook_stays_behind(model, optimizer, batches, name):
+    step = plain_update(optimizer) if name == "update_step" else nn.CrossEntropyLoss()
+    LRFinder(model, optimizer, **{name: step}).range_test(batches, num_iter=3, progress=False)
     assert not _global_optimizer_pre_hooks
     assert not _global_optimizer_post_hooks
 
