@@ -252,11 +252,14 @@ class LRFinder:
         with (
             communicator_for(self.model, accumulation_steps) as communicator,
             self._new_snapshot(train_loader, val_loader) as snapshot,
-            allow_steps_of((self.optimizer, *self._preserve), snapshot._is_captured),
+            allow_steps_of((self.optimizer, *self._preserve), snapshot.is_captured),
             Progress(steps, shown=progress and communicator.is_main_process) as bar,
         ):
             self._warn_of_uncaptured(snapshot, on_step)
-            runner = self._runner(step, train_loader, snapshot, communicator, bar, cached_batches)
+            settings = f"smooth_f={smooth_f:g}, diverge_th={diverge_th:g}, repeats={repeats}"
+            runner = self._runner(
+                step, train_loader, snapshot, communicator, bar, settings, cached_batches
+            )
             validation = self._validation(snapshot, loss, val_loader, val_batches)
 
             def sweep(span: LRRange, on_step: OnStep | None) -> tuple[Grid, Record]:
@@ -358,13 +361,14 @@ class LRFinder:
         with (
             communicator_for(self.model, accumulation_steps) as communicator,
             self._new_snapshot(train_loader, val_loader) as snapshot,
-            allow_steps_of((self.optimizer, *self._preserve), snapshot._is_captured),
+            allow_steps_of((self.optimizer, *self._preserve), snapshot.is_captured),
             Progress(
                 budget, "sweep and trials", shown=progress and communicator.is_main_process
             ) as bar,
         ):
             self._warn_of_uncaptured(snapshot)
-            runner = self._runner(step, train_loader, snapshot, communicator, bar)
+            settings = f"budget={budget}, total_steps={total_steps}"
+            runner = self._runner(step, train_loader, snapshot, communicator, bar, settings)
             validation = self._validation(snapshot, loss, val_loader, val_batches, VAL_PARTS)
             # Validated once: what cannot be validated fails in the first step, not after the sweep.
             stop = DivergenceStop(SMOOTH_F, DIVERGE_TH)
@@ -539,6 +543,7 @@ class LRFinder:
         snapshot: Snapshot,
         communicator: Communicator,
         bar: Progress,
+        settings: str,
         cached_batches: int | None = None,
     ) -> SweepRunner:
         return SweepRunner(
@@ -551,6 +556,7 @@ class LRFinder:
             bar,
             cached_batches,
             self._maximizes,
+            settings,
         )
 
     @property

@@ -161,7 +161,7 @@ class Snapshot:
         used_by = {argument: [function] for argument, function in functions.items()}
         used_by["a hook"] = list(self._functions.values())
         for user, used in used_by.items():
-            found = (find_uncaptured(function, self._is_captured) for function in used)
+            found = (find_uncaptured(function, self.is_captured) for function in used)
             if names := dict.fromkeys(name for each in found for name in each):
                 warn(
                     f"{user} uses {' and '.join(names)}, which the range test does not restore; "
@@ -285,7 +285,8 @@ class Snapshot:
         structure.extend(self._storage.keep(region) for region in dense)
         structure.extend(capture_values(tensor) for tensor in tensors if not is_dense(tensor))
 
-    def _is_captured(self, thing: Any) -> bool:
+    def is_captured(self, thing: Any) -> bool:
+        """Return whether an object will be restored."""
         if isinstance(thing, nn.Module):  # or a wrapper of one
             tensors = [*thing.parameters(), *thing.buffers()]
             if tensors and all(id(tensor) in self._seen for tensor in tensors):

@@ -72,6 +72,7 @@ class SweepRunner:
         progress: shows how far the sweep is.
         cached_batches: number of batches that are kept and repeated; None for all of them.
         maximize: the optimizer raises the loss.
+        settings: what else every process must have been given alike, in words.
     """
 
     snapshot: Snapshot
@@ -83,6 +84,7 @@ class SweepRunner:
     progress: Progress
     cached_batches: int | None = None
     maximize: bool = False
+    settings: str = ""
 
     def run(
         self,
@@ -135,6 +137,7 @@ class _Sweep:
         self._reader: Reader | None = None
         self._pending = 0  # steps that were taken and not read yet
         self._sign = -1 if runner.maximize else 1
+        self._settings = runner.settings
         self._taken = 0
         self._unfinished: list[StepOutput] = []  # of micro-batches that `update_step` accumulates
         self._has_stepped = False
@@ -171,7 +174,8 @@ class _Sweep:
         if self._validation is not None:
             validation = f"every {self._val_every} steps {self._validation.description}"
         lrs = self._lrs
-        return f"{len(lrs)} steps from lr={lrs[0]:g} to {lrs[-1]:g}, validation: {validation}"
+        sweep = f"{len(lrs)} steps from lr={lrs[0]:g} to {lrs[-1]:g}"
+        return f"{sweep}, validation: {validation}, {self._settings}"
 
     def _step_at(self, lrs: Sequence[float]) -> StopReason | None:
         """Take one optimizer step at the given rates, again while it is skipped."""

@@ -63,8 +63,8 @@ class BrokenShard(Shard):
         return map(read, super().__iter__())
 
 
-def range_test_in(num_iter=30, **options):
-    """Range test; return how it ended, whether all is as before, and the seconds it took."""
+def range_test_in(method="range_test", **options):
+    """Sweep, or recommend; return how it ended, whether all is as before, and the seconds."""
     model = in_parallel(network())
     optimizer = trained(model)
     before = everything(model, optimizer)
@@ -75,11 +75,11 @@ def range_test_in(num_iter=30, **options):
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            ended = LRFinder(model, optimizer, criterion, **arguments).range_test(
-                Shard() if loader is None else loader,
-                num_iter=num_iter,
-                progress=False,
-                **options,
+            finder = LRFinder(model, optimizer, criterion, **arguments)
+            if method == "range_test":
+                options.setdefault("num_iter", 30)
+            ended = getattr(finder, method)(
+                Shard() if loader is None else loader, progress=False, **options
             )
     except BaseException as error:
         ended = Raised(error)
@@ -300,6 +300,15 @@ def different_arguments():
     return range_test_in(num_iter=10 + rank())[:4]
 
 
+def different_tolerance():
+    return range_test_in(diverge_th=5.0 + rank())[:4]
+
+
+def different_lengths():
+    """As from the number of batches of shards that differ in size."""
+    return range_test_in(method="recommend", total_steps=400 + rank())[:4]
+
+
 def different_metrics():
     def step(model, batch):
         inputs, targets = batch
@@ -308,7 +317,9 @@ def different_metrics():
     return range_test_in(criterion=None, finder={"training_step": step})[:4]
 
 
-@pytest.mark.parametrize("differing", [different_arguments, different_metrics])
+@pytest.mark.parametrize(
+    "differing", [different_arguments, different_tolerance, different_lengths, different_metrics]
+)
 def test_ranks_that_want_different_things_are_told_so_before_they_wait_for_each_other(differing):
     for ended, kept, took, _ in run(differing, 2):
         assert ended.kind is InvalidInputError
@@ -352,14 +363,19 @@ def skipped_steps(synchronised):
         outputs.register_hook(lambda gradient: gradient * float("inf"))
         return loss
 
-    criterion = Failing(MSE, infinite_gradient, at=4)
+    criterion, calls = Failing(MSE, infinite_gradient, at=4), []
+
+    def counted(outputs, targets):
+        calls.append(1)
+        return criterion(outputs, targets)
+
     try:
-        result = LRFinder(model, optimizer, criterion, scaler=scaler).range_test(
+        result = LRFinder(model, optimizer, counted, scaler=scaler).range_test(
             Shard(), num_iter=8, progress=False
         )
     except SweepError as error:
-        return str(error), criterion.calls
-    return len(result), criterion.calls
+        return str(error), len(calls)
+    return len(result), len(calls)
 
 
 def test_a_step_that_the_scaler_skips_on_one_rank_is_skipped_on_all():
