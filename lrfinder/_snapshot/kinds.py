@@ -73,10 +73,17 @@ def _(tensor: Tensor, state: CapturedState) -> Iterable[Any]:
         inner = tuple(getattr(tensor, name) for name in tensor.__tensor_flatten__()[0])
     elif has_values(tensor):
         state.tensors.append(tensor)
-    if not tensor.is_leaf:  # part of a graph that a step built; only its values can be kept
+    if not _is_leaf(tensor):  # part of a graph that a step built; only its values can be kept
         return inner
     state.structure.append(capture_flags(tensor))
     return (tensor.grad, vars(tensor), *inner)
+
+
+def _is_leaf(tensor: Tensor) -> bool:
+    try:
+        return tensor.is_leaf
+    except RuntimeError:  # a view of what was modified in place, as FSDP keeps of its parameters
+        return False
 
 
 @capture.register

@@ -1,4 +1,4 @@
-"""Modules of `fully_shard`: brought back to where they hold their shards, between two iterations.
+"""Modules of FSDP: brought back to where they hold their shards, between two iterations.
 
 They are recognised by what they can do, so that nothing is imported for a model that has none.
 """
@@ -13,9 +13,17 @@ from torch import nn
 
 
 def reshard(model: nn.Module) -> None:
-    """Free gathered parameters of `fully_shard`, so that its modules hold their shards again."""
+    """Free gathered parameters, so that modules hold their shards again.
+
+    `fully_shard` and `FullyShardedDataParallel` leave those of the root gathered after a forward
+    pass without gradients.
+    """
     for module in fsdp_modules(model):
         module.reshard()
+    for module in model.modules():
+        handle: Any = vars(module).get("_handle")  # of `FullyShardedDataParallel`
+        if hasattr(getattr(handle, "flat_param", None), "_full_param_padded"):
+            handle.reshard(free_unsharded_flat_param=True)
 
 
 def reset_sharded_state(model: nn.Module) -> None:

@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
+    FullyShardedDataParallel,
+    MixedPrecisionPolicy,
+    fully_shard,
+)
 from torch.distributed.fsdp._fully_shard import _fsdp_common
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
@@ -139,6 +144,33 @@ def test_a_sharded_model_has_the_curve_of_a_whole_one_and_its_shards_back(
 
 def test_parameters_that_are_gathered_at_the_beginning_are_kept_as_shards():
     assert [kept for _, kept, _ in run(sweep_of, 2, "fully sharded", True)] == [True, True]
+
+
+def trained_with_flat_parameters(steps, use_orig_params, evaluated, swept):
+    warnings.filterwarnings("ignore", category=FutureWarning)  # "is in maintenance mode"
+    cpu = torch.device("cpu")
+    model = FullyShardedDataParallel(network(), device_id=cpu, use_orig_params=use_orig_params)
+    optimizer = trained(model, steps)
+    before = everything(model, optimizer)
+    if evaluated:  # leaves the parameters of the root gathered
+        with torch.no_grad():
+            model(Shard().whole(0)[0])
+    if swept:
+        validated_sweep(model, optimizer, Shard())
+    kept = evaluated or same(before, everything(model, optimizer))
+    train(model, optimizer)
+    return kept, everything(model, optimizer)[:3]
+
+
+@pytest.mark.parametrize("use_orig_params", [False, True])
+@pytest.mark.parametrize(("steps", "evaluated"), [(0, False), (3, False), (3, True)])
+def test_training_with_flat_parameters_goes_on_bit_for_bit(steps, evaluated, use_orig_params):
+    training = (trained_with_flat_parameters, 2, steps, use_orig_params, evaluated)
+    for (kept, state), (_, expected) in zip(
+        run(*training, True), run(*training, False), strict=True
+    ):
+        assert kept
+        assert same(state, expected)
 
 
 def new_model(kind):

@@ -112,6 +112,20 @@ def test_the_disturbance_of_the_test_above_is_real(kind: str) -> None:
     assert values(tensor) != before
 
 
+@pytest.mark.parametrize("columns", [slice(None), slice(0, 1)], ids=["dense", "column"])
+def test_a_view_whose_base_has_been_modified_in_place_keeps_its_values(columns: slice) -> None:
+    """Autograd refuses to say how such a view was made. FSDP keeps them of its parameters."""
+    base = torch.zeros(2, 3)
+    with torch.no_grad():
+        view = base[:, columns]
+    base.add_(torch.ones((), requires_grad=True))
+    with pytest.raises(RuntimeError, match="modified inplace"):
+        _ = view.is_leaf
+    with preserve_state(Holder(view)), torch.no_grad():
+        base.zero_()
+    assert view.eq(1).all()
+
+
 @pytest.mark.parametrize("where", ["memory", "disk"])
 def test_memory_that_was_replaced_is_the_old_memory_again(where: str) -> None:
     """`param.data = ...` in a step: the same values at the same place, also in another type."""
