@@ -18,9 +18,17 @@ _THIS_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _LIBRARIES = (sysconfig.get_path("stdlib") + os.sep, _THIS_PACKAGE, "<frozen")
 
 
+def attribute(thing: Any, name: str) -> Any:
+    """Return an attribute of an object of any class; None if it has none or reading it raises."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # such as the KeyError of `__getattr__ = dict.__getitem__`
+        return None
+
+
 def attributes(thing: Any) -> dict[str, Any]:
     """Return the dict that holds the attributes of an object; an empty one if there is none."""
-    found = getattr(thing, "__dict__", None)
+    found = attribute(thing, "__dict__")
     return found if isinstance(found, dict) else {}
 
 

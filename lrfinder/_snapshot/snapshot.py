@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -27,7 +29,7 @@ from lrfinder._snapshot.containers import capture_dict
 from lrfinder._snapshot.generators import capture_generator_attributes, search
 from lrfinder._snapshot.kinds import IMMUTABLE, CapturedState, capture, is_known
 from lrfinder._snapshot.modes import capture_modes
-from lrfinder._snapshot.references import attributes
+from lrfinder._snapshot.references import attribute, attributes
 from lrfinder._snapshot.sharded import reset_sharded_state, reshard
 from lrfinder._snapshot.signals import DeferredSignals
 from lrfinder._snapshot.storage import Where, open_storage
@@ -36,6 +38,9 @@ from lrfinder._snapshot.uncaptured import find_uncaptured
 
 # A larger object is refused: it holds more than the state of a training.
 _MOST_OBJECTS = 1000
+# A longer array of numbers is not the order of the data, but the data.
+_LONGEST_ORDER = 10_000_000
+_CONTAINERS = frozenset({list, dict, set, deque, OrderedDict, defaultdict, Counter})
 
 
 def preserve_state(*objects: Any, snapshot: Where = "memory") -> AbstractContextManager[object]:
@@ -201,14 +206,18 @@ class Snapshot:
                     self._visit(attributes(thing))
 
     def _visit_loader(self, loader: Any) -> None:
-        self._state.structure.append(capture_dict(attributes(loader)))
+        own, dataset = attributes(loader), attribute(loader, "dataset")
+        self._state.structure.append(capture_dict(own))
+        data = dataset if isinstance(loader, DataLoader) else None
+        for value in own.values():
+            if value is not data and _may_be_an_order(value):
+                capture(value, self._state)  # not what is in it, which may be the data
         # Accelerate's loaders keep a list of those in use.
-        self._visit(attributes(getattr(loader, "gradient_state", None)))
-        dataset = getattr(loader, "dataset", None)
+        self._visit(attributes(attribute(loader, "gradient_state")))
         while dataset is not None and id(dataset) not in self._seen:
             # It may be huge, and a sampler may refer to it.
             self._seen[id(dataset)] = dataset
-            dataset = getattr(dataset, "dataset", None)
+            dataset = attribute(dataset, "dataset")
         self._visit_samplers(loader)
         self._visit_generators(loader)
 
@@ -217,7 +226,7 @@ class Snapshot:
         owners = [loader]
         for owner in owners:
             for name in ("sampler", "batch_sampler"):
-                sampler = getattr(owner, name, None)
+                sampler = attribute(owner, name)
                 if attributes(sampler) and not any(sampler is other for other in owners):
                     self._visit(attributes(sampler))
                     owners.append(sampler)
@@ -291,8 +300,16 @@ class Snapshot:
             tensors = [*thing.parameters(), *thing.buffers()]
             if tensors and all(id(tensor) in self._seen for tensor in tensors):
                 return True
-        groups = getattr(thing, "param_groups", None)  # which wrappers of an optimizer share
+        groups = attribute(thing, "param_groups")  # which wrappers of an optimizer share
         return id(thing) in self._seen or id(groups) in self._seen
+
+
+def _may_be_an_order(value: Any) -> bool:
+    """Return whether a loader may keep the order of its data in an object, or a count."""
+    if isinstance(value, np.ndarray):
+        is_index = value.dtype.kind in "iu" and value.dtype.itemsize >= 4
+        return is_index and value.ndim == 1 and len(value) <= _LONGEST_ORDER
+    return type(value) in _CONTAINERS  # iterating over an object of another class may do anything
 
 
 def _has_attributes(thing: Any) -> bool:

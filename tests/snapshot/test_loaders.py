@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,6 +89,45 @@ class Epochs:
         return iter(np.random.default_rng(self.epoch).permutation(24).tolist())
 
 
+class Reordering:
+    """A loader of nobody's class that shuffles its order in place, and counts in a dict."""
+
+    def __init__(self, order: Any) -> None:
+        self.order = order
+        self.seen = {"batches": 0}
+        self.rng = random.Random(0)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.rng.shuffle(self.order)
+        for start in range(0, len(self.order), 4):
+            self.seen["batches"] += 1
+            batch = [float(index) for index in list(self.order)[start : start + 4]]
+            yield torch.tensor(batch).outer(torch.ones(3)), torch.full((4, 1), len(self.seen))
+
+
+class Subclass(DataLoader):
+    """A loader of torch that has its own order."""
+
+    def __init__(self) -> None:
+        super().__init__(dataset(), 4)
+        self.order = list(range(6))
+        self.rng = random.Random(0)
+
+    def __iter__(self) -> Any:
+        self.rng.shuffle(self.order)
+        batches = list(super().__iter__())
+        return iter([batches[place] for place in self.order])
+
+
+class Options(dict):  # type: ignore[type-arg]
+    """A loader whose optional attributes raise another exception than AttributeError."""
+
+    __getattr__ = dict.__getitem__
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(LOADERS["a list"]())
+
+
 class Wrapper:
     """A loader of nobody's class around one of torch."""
 
@@ -119,6 +159,10 @@ LOADERS = {
     "noisy data": lambda: DataLoader(Noisy(), 4),
     "part of noisy data": lambda: DataLoader(random_split(Noisy(), [12, 12])[0], 4),
     "loader of nobody's class": Loader,
+    "order in a list": lambda: Reordering(list(range(24))),
+    "order in a deque": lambda: Reordering(deque(range(24))),
+    "order in an array": lambda: Reordering(np.arange(24)),
+    "order of a subclass": Subclass,
     "a list": lambda: [(torch.ones(4, 3), torch.zeros(4, 1))] * 6,
 }
 
@@ -185,6 +229,35 @@ def test_the_data_are_not_copied(data: Any) -> None:
     with Snapshot(DataLoader(data, 2, shuffle=True), where="disk") as snapshot:
         assert snapshot._storage._file.seek(0, 2) == 0
         assert not any(t.numel() >= 1000 for t in snapshot._state.tensors)
+
+
+class Data(np.ndarray):
+    def copy(self, *_: Any) -> Any:
+        raise AssertionError("the data were copied")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.zeros(1000),
+        np.zeros((10, 100), dtype=np.int64),
+        np.zeros(1000, dtype=np.uint8),
+        np.empty(10_000_001, dtype=np.int32),
+    ],
+    ids=["numbers", "pictures", "bytes", "long"],
+)
+def test_arrays_that_are_not_an_order_of_the_data_are_not_copied(data: Any) -> None:
+    with Snapshot(loaders=[Reordering(data.view(Data))]):
+        pass
+
+
+@pytest.mark.parametrize("as_validation", [False, True])
+def test_a_loader_whose_optional_attributes_raise_another_exception(as_validation: bool) -> None:
+    loader = Options()
+    if as_validation:
+        sweep(LOADERS["a list"](), val_loader=loader)
+    else:
+        sweep(loader)
 
 
 def workers() -> set[psutil.Process]:
