@@ -1,4 +1,4 @@
-"""Capture and restore of dicts, sequences and sets: the same object with its content."""
+"""Capture and restore of dicts, sequences, sets and slots: the same object with its content."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import operator
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
+
+from lrfinder._snapshot.references import slots
 
 Restore = Callable[[], object]
 
@@ -37,6 +39,21 @@ def capture_items(items: list[Any] | deque[Any] | set[Any]) -> Restore:
         if not _same_objects(items, content):
             items.clear()
             add(content)
+
+    return restore
+
+
+def capture_slots(thing: Any) -> Restore:
+    """Return a call that restores the objects in the slots of an object."""
+    content = slots(thing)
+
+    def restore() -> None:
+        now = slots(thing)
+        for member in now.keys() - content:
+            member.__delete__(thing)
+        for member, value in content.items():
+            if member not in now or now[member] is not value:
+                member.__set__(thing, value)
 
     return restore
 

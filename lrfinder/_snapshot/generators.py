@@ -13,12 +13,12 @@ from torch import Tensor
 
 from lrfinder._snapshot.containers import Restore
 from lrfinder._snapshot.kinds import IMMUTABLE
-from lrfinder._snapshot.references import attributes, items, users_function, variables
+from lrfinder._snapshot.references import attributes, items, slots, users_function, variables
 from lrfinder._snapshot.rng import GENERATORS
 
 # How far and how much is searched: a loader has a few dozen objects, a data set may have millions.
 _DEPTH = 12
-_MOST_OBJECTS = 10_000
+_MOST_SEARCHED = 10_000
 _MISSING = object()
 
 
@@ -26,7 +26,7 @@ def search(root: Any) -> Iterator[Any]:
     """Return the objects that are reached from `root`, the nearest first, up to a limit."""
     seen: dict[int, Any] = {}
     pending = deque([(root, 0)])
-    while pending and len(seen) < _MOST_OBJECTS:
+    while pending and len(seen) < _MOST_SEARCHED:
         thing, depth = pending.popleft()
         if id(thing) in seen:
             continue
@@ -74,6 +74,5 @@ def _parts(thing: Any) -> Iterator[Any]:
     elif not isinstance(thing, (Tensor, np.ndarray, ModuleType, *GENERATORS)):
         yield from items(thing).values()
         yield from attributes(thing).values()
-        slots = (getattr(kind, "__slots__", ()) for kind in type(thing).__mro__)
-        yield from (getattr(thing, name, None) for names in slots for name in names)
+        yield from slots(thing).values()
         yield type(thing)

@@ -6,10 +6,11 @@ import inspect
 import os
 import sysconfig
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MemberDescriptorType
 from typing import Any
 
 # Items of one container that are looked at: a list of transforms has fewer, a data set has more.
@@ -30,6 +31,22 @@ def attributes(thing: Any) -> dict[str, Any]:
     """Return the dict that holds the attributes of an object; an empty one if there is none."""
     found = attribute(thing, "__dict__")
     return found if isinstance(found, dict) else {}
+
+
+def members(thing: Any) -> Iterator[MemberDescriptorType]:
+    """Return what reads and writes each slot of an object, also one of a frozen class."""
+    for kind in type(thing).__mro__:
+        if "__slots__" in vars(kind):
+            yield from (m for m in vars(kind).values() if isinstance(m, MemberDescriptorType))
+
+
+def slots(thing: Any) -> dict[MemberDescriptorType, Any]:
+    """Return the values in the slots of an object; slots that hold none are left out."""
+    found = {}
+    for member in members(thing):
+        with suppress(AttributeError):
+            found[member] = member.__get__(thing)
+    return found
 
 
 def items(container: Any) -> dict[Any, Any]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable
+from argparse import Namespace
+from collections import Counter, OrderedDict, UserDict, UserList, defaultdict, deque
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
@@ -21,25 +22,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 
 from lrfinder._errors import InvalidInputError, warn
 from lrfinder._snapshot import rng as _rng
-from lrfinder._snapshot.containers import capture_dict
+from lrfinder._snapshot.containers import capture_dict, capture_slots
 from lrfinder._snapshot.generators import capture_generator_attributes, search
 from lrfinder._snapshot.kinds import IMMUTABLE, CapturedState, capture, is_known
 from lrfinder._snapshot.modes import capture_modes
-from lrfinder._snapshot.references import attribute, attributes
+from lrfinder._snapshot.references import attribute, attributes, members, slots
 from lrfinder._snapshot.sharded import reset_sharded_state, reshard
 from lrfinder._snapshot.signals import DeferredSignals
 from lrfinder._snapshot.storage import Where, open_storage
 from lrfinder._snapshot.tensors import capture_values, is_dense, regions
 from lrfinder._snapshot.uncaptured import find_uncaptured
 
-# A larger object is refused: it holds more than the state of a training.
-_MOST_OBJECTS = 1000
+# What refers to more objects of any class holds more than the state of a training.
+_MOST_CAPTURED = 1000
 # A longer array of numbers is not the order of the data, but the data.
 _LONGEST_ORDER = 10_000_000
+# The standard library keeps nothing of its own in these.
+_OF_USERS = (SimpleNamespace, Namespace, UserDict, UserList)
 _CONTAINERS = frozenset({list, dict, set, deque, OrderedDict, defaultdict, Counter})
 
 
@@ -63,8 +67,9 @@ def preserve_state(*objects: Any, snapshot: Where = "memory") -> AbstractContext
 
     Args:
         *objects: modules, optimizers, gradient scalers, schedulers, loaders, samplers, generators,
-            objects with `state_dict` and `load_state_dict`, and any other object that has
-            attributes: everything reached from them is captured.
+            objects with `state_dict` and `load_state_dict`, any other object that has attributes
+            or slots, and lists and tuples of these: everything reached from them is captured. Of a
+            dict, only tensors, modules, optimizers, numbers and containers of these are.
         snapshot: `"memory"` keeps the copies in host memory; `"disk"` in a temporary file that is
             deleted in any case; a `pathlib.Path` names the directory of that file.
 
@@ -181,11 +186,17 @@ class Snapshot:
             reshard(thing)  # shards are kept, never the whole of the parameters
             self._state.structure.append(lambda: reset_sharded_state(thing))
             self._visit(thing)
-        elif is_known(thing):
-            if isinstance(thing, Optimizer):
-                self._visit_optimizer_state(thing)
+        elif isinstance(thing, (Optimizer, LRScheduler)):
             self._visit(thing)
-        elif hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
+            for kept in _objects_in(thing):  # such as the projectors of GaLore
+                self._visit_objects(kept)
+        elif isinstance(thing, (list, tuple, deque)):
+            self._visit(thing)
+            for kept in _objects_in(thing):
+                self._visit_attributes(kept)
+        elif is_known(thing):  # a dict may be that of an object that refers to half the program
+            self._visit(thing)
+        elif all(callable(attribute(thing, f"{do}state_dict")) for do in ("", "load_")):
             self._visit_state_dict(thing)
         elif isinstance(thing, Dataset):
             self._visit_generators(thing)
@@ -197,13 +208,6 @@ class Snapshot:
                 f"and other objects with attributes, got {type(thing).__name__}; leave it out"
             )
         self._seen[id(thing)] = thing
-
-    def _visit_optimizer_state(self, optimizer: Optimizer) -> None:
-        """Capture the objects in the state of each parameter, such as the projectors of GaLore."""
-        for state in optimizer.state.values():
-            for thing in self._visit(state):
-                if _has_attributes(thing):
-                    self._visit(attributes(thing))
 
     def _visit_loader(self, loader: Any) -> None:
         own, dataset = attributes(loader), attribute(loader, "dataset")
@@ -253,24 +257,31 @@ class Snapshot:
         )
 
     def _visit_attributes(self, root: Any) -> None:
-        """Capture the attributes of an object, and of the objects in them."""
+        """Capture an object of any class, or raise if it refers to too many others."""
         self._visit_generators(root)
-        pending, visited = [root], 0
-        while pending:
-            thing = pending.pop()
+        if not self._visit_objects(root):
+            raise InvalidInputError(
+                f"{type(root).__name__} in preserve refers to more than {_MOST_CAPTURED} other "
+                "objects; pass those of them that the sweep changes"
+            )
+
+    def _visit_objects(self, root: Any) -> bool:
+        """Capture what an object of any class holds, and the objects in it, the nearest first.
+
+        Returns:
+            whether that were not too many.
+        """
+        pending, captured = deque([root]), 0
+        while pending and captured <= _MOST_CAPTURED:
+            thing = pending.popleft()
             if isinstance(thing, (DataLoader, Dataset)):
                 self._visit_named(thing)
-                continue
-            for other in self._visit(attributes(thing)):
-                if _has_attributes(other) and id(other) not in self._seen:
-                    self._seen[id(other)] = other
-                    pending.append(other)
-            visited += 1
-            if visited > _MOST_OBJECTS:
-                raise InvalidInputError(
-                    f"{type(root).__name__} in preserve refers to more than {_MOST_OBJECTS} other "
-                    "objects; pass those of them that the sweep changes"
-                )
+            elif _has_attributes(thing) and id(thing) not in self._seen:
+                self._seen[id(thing)] = thing
+                captured += 1
+                self._state.structure.append(capture_slots(thing))
+                pending.extend(self._visit((attributes(thing), *slots(thing).values())))
+        return captured <= _MOST_CAPTURED
 
     def _visit(self, root: Any) -> list[Any]:
         """Capture `root` and everything reached from it; return the objects of unknown kinds."""
@@ -312,9 +323,30 @@ def _may_be_an_order(value: Any) -> bool:
     return type(value) in _CONTAINERS  # iterating over an object of another class may do anything
 
 
+def _objects_in(root: Any) -> Iterator[Any]:
+    """Return the objects of unknown kinds that a container, optimizer or scheduler holds.
+
+    Those in the attributes of a module are its own business.
+    """
+    pending, seen = [root], dict[int, Any]()
+    while pending:
+        thing = pending.pop()
+        if type(thing) in IMMUTABLE or id(thing) in seen:
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, (Optimizer, LRScheduler)):
+            pending.append(vars(thing))
+        elif isinstance(thing, dict):
+            pending.extend(thing.values())
+        elif isinstance(thing, (list, tuple, deque)):
+            pending.extend(thing)
+        elif not is_known(thing):
+            yield thing
+
+
 def _has_attributes(thing: Any) -> bool:
     """Return whether an object can have attributes of its own that a sweep may change."""
     package = type(thing).__module__.split(".")[0]
-    return isinstance(getattr(thing, "__dict__", None), dict) and (
-        isinstance(thing, SimpleNamespace) or package not in sys.stdlib_module_names
+    return (isinstance(thing, _OF_USERS) or package not in sys.stdlib_module_names) and (
+        isinstance(attribute(thing, "__dict__"), dict) or any(True for _ in members(thing))
     )

@@ -27,7 +27,8 @@ from lrfinder._snapshot.references import (
 )
 from lrfinder._snapshot.rng import GENERATORS
 
-_MOST_OBJECTS = 1000
+# Objects that are looked at, each once for every set of names.
+_MOST_USES = 1000
 # Code that changes a frozen network gets hold of its weights by one of these.
 _WEIGHTS = frozenset({"parameters", "named_parameters", "buffers", "named_buffers", "state_dict"})
 # A name to write, the object, and the names of attributes in the code that uses it.
@@ -44,7 +45,7 @@ def find_uncaptured(function: Any, is_captured: Callable[[Any], bool]) -> list[s
     found: dict[int, str] = {}
     seen: dict[tuple[int, frozenset[str]], Any] = {}
     pending: deque[_Use] = deque([("self", function, frozenset())])
-    while pending and len(seen) < _MOST_OBJECTS:
+    while pending and len(seen) < _MOST_USES:
         name, thing, used = pending.popleft()
         if type(thing) in IMMUTABLE or (id(thing), used) in seen:
             continue

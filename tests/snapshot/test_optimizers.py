@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -190,6 +191,52 @@ def test_objects_in_the_state_go_on_as_if_nothing_had_been() -> None:
     finder = LRFinder(with_test.model, with_test.optimizer, nn.MSELoss())
     finder.range_test(with_test.batches, num_iter=12, end_lr=1.0, progress=False)
     assert bits(with_test.train(8)) == bits(without.train(8))
+
+
+class Averager:
+    """Counts the steps, as the averagers of torch do, and refers to what it needs."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.options = SimpleNamespace(periods=[4])
+        self.data = torch.utils.data.TensorDataset(torch.zeros(3))
+
+
+class Averaging(torch.optim.SGD):
+    """Steps through an object in an attribute, as `PostLocalSGDOptimizer` does."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.averagers = {"all": Averager()}
+
+    def step(self, closure: Any = None) -> Any:
+        averager = self.averagers["all"]
+        averager.step += 1
+        averager.options.periods.append(averager.step)
+        if averager.step % averager.options.periods[0] == 0:
+            self.param_groups[0]["weight_decay"] += 0.01
+        return super().step(closure)
+
+
+def test_objects_in_attributes_go_on_as_if_nothing_had_been() -> None:
+    with_test, without = (Training(Averaging, {"lr": 0.1}, "cpu") for _ in range(2))
+    with_test.train(3), without.train(3)
+    finder = LRFinder(with_test.model, with_test.optimizer, nn.MSELoss())
+    finder.range_test(with_test.batches, num_iter=13, end_lr=1.0, progress=False)
+    assert bits(with_test.train(8)) == bits(without.train(8))
+    assert vars(with_test.optimizer.averagers["all"])["step"] == 11
+
+
+def test_an_optimizer_may_refer_to_half_the_program() -> None:
+    """Its nearest objects are restored, and nothing is refused."""
+    optimizer = Averaging(nn.Linear(1, 1).parameters(), lr=0.1)
+    web: list[Any] = [SimpleNamespace() for _ in range(20_000)]
+    for node in web:
+        node.others = web
+    optimizer.trainer = SimpleNamespace(web=web)
+    with preserve_state(optimizer):
+        optimizer.averagers["all"].step += 1
+    assert optimizer.averagers["all"].step == 0
 
 
 @pytest.mark.skipif(torch.__version__ < (2, 4), reason="torch has no bfloat16 MSE on the CPU")

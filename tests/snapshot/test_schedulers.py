@@ -12,9 +12,22 @@ from torch.optim.lr_scheduler import LRScheduler
 from lrfinder import LRFinder
 from tests.snapshot.helpers import bits
 
+
+class Falling:
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, _: int) -> float:
+        self.calls += 1
+        return 0.9**self.calls
+
+
 SCHEDULERS: dict[str, Callable[[Any], Any]] = {
     "step": lambda o: lr_scheduler.StepLR(o, 3),
     "lambda": lambda o: lr_scheduler.LambdaLR(o, lambda step: 0.9**step),
+    "lambda with state": lambda o: lr_scheduler.LambdaLR(o, [Falling()]),
     "cosine": lambda o: lr_scheduler.CosineAnnealingLR(o, 10),
     "one cycle": lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=100),
     "cyclic": lambda o: lr_scheduler.CyclicLR(o, 1e-3, 0.1, step_size_up=4),

@@ -1,7 +1,11 @@
 """Every kind of state, in every way that a range test can end."""
 
+import copy
 import random
+from argparse import Namespace
+from collections import UserDict, UserList
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -265,14 +269,134 @@ def test_an_object_whose_attributes_are_still_those_of_its_class_is_restored(dep
     assert vars(counter) == {}
 
 
+class Slotted:
+    __slots__ = ("__count", "later")  # the first under a name of this class alone
+
+    def __init__(self) -> None:
+        self.__count = [0]
+
+    def change(self) -> None:
+        self.__count.append(1)
+        self.__count = [*self.__count, 2]
+        self.later = True
+
+    def state(self) -> Any:
+        return self.__count, hasattr(self, "later")
+
+
+class PartlySlotted(Slotted):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = 0
+
+    def change(self) -> None:
+        super().change()
+        self.own += 1
+
+    def state(self) -> Any:
+        return *super().state(), self.own
+
+
+@dataclass(slots=True, frozen=True)
+class Frozen:
+    tensor: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
+    single: Slotted = field(default_factory=Slotted)
+
+    def change(self) -> None:
+        self.tensor.add_(1)
+        self.single.change()
+        object.__setattr__(self, "tensor", torch.ones(2))
+
+    def state(self) -> Any:
+        return self.tensor.tolist(), self.single.state()
+
+
+class OneSlot:
+    __slots__ = "count"  # noqa: PLC0205 - allowed in Python, and people write it
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def change(self) -> None:
+        self.count += 1
+
+    def state(self) -> Any:
+        return self.count
+
+
+class Table(UserDict):  # type: ignore[type-arg]
+    def change(self) -> None:
+        self["changed"] = True
+
+    def state(self) -> Any:
+        return dict(self)
+
+
+class Holding:
+    """Keeps another object in an object of the standard library."""
+
+    def __init__(self) -> None:
+        self.table = UserDict({"a": OneSlot()})
+        self.items = UserList([1])
+        self.options = Namespace(step=1)
+
+    def change(self) -> None:
+        self.table["a"].change()
+        self.table["b"] = 1
+        self.items.append(2)
+        self.options.step = 2
+
+    def state(self) -> Any:
+        return self.table["a"].count, [*self.table], [*self.items], vars(self.options).copy()
+
+
+WAYS: dict[str, Callable[[Any], Any]] = {
+    "itself": lambda thing: thing,
+    "in an object": lambda thing: SimpleNamespace(inner=thing),
+    "in a list": lambda thing: [thing],
+    "in containers": lambda thing: ({"a": [1, thing]}, "name", print),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", [Slotted, PartlySlotted, Frozen, OneSlot, Table, Holding])
+def test_an_object_is_restored_wherever_it_keeps_its_state_and_is_kept(kind: Any, way: str) -> None:
+    thing = kind()
+    before = copy.deepcopy(thing.state())
+    with preserve_state(WAYS[way](thing)):
+        thing.change()
+        assert thing.state() != before
+    assert thing.state() == before
+
+
+def test_objects_in_a_container_that_was_captured_before_are_restored() -> None:
+    module, counter = torch.nn.Identity(), Counter()
+    module.counters = [counter]
+    with preserve_state(module, (module.counters,)):
+        counter.count += 1
+        module.counters.clear()
+    assert module.counters == [counter]
+    assert vars(counter) == {}
+
+
+def test_the_attributes_of_an_object_can_be_restored_without_the_objects_in_them() -> None:
+    average = Average()
+    with preserve_state(vars(average)):
+        average.steps += 1
+        average.inner.other = 1
+    assert average.steps == 0
+    assert average.inner.other == 1
+
+
 def test_an_object_that_refers_to_half_the_program_is_refused() -> None:
     average = Average()
     average.others = [Average() for _ in range(600)]
-    with (
-        pytest.raises(InvalidInputError, match=r"Average .* refers to more than 1000 other"),
-        preserve_state(average),
-    ):
-        pass
+    for thing in (average, [average]):
+        with (
+            pytest.raises(InvalidInputError, match=r"Average .* refers to more than 1000 other"),
+            preserve_state(thing),
+        ):
+            pass
 
 
 def test_a_snapshot_can_be_entered_again_and_captures_anew() -> None:
