@@ -9,6 +9,7 @@ from operator import length_hint
 from typing import Any
 
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from lrfinder._errors import InvalidInputError, OutOfDataError
 
@@ -28,6 +29,7 @@ class Batches(Iterator[Any]):
     """
 
     def __init__(self, loader: Iterable[Any], cached: int | None = None) -> None:
+        self._given = loader
         self._loader = with_own_workers(loader) if cached is None else take(loader, cached)
         self._iterator = iter(self._loader)
         self._begun = False
@@ -44,7 +46,7 @@ class Batches(Iterator[Any]):
 
     def close(self) -> None:
         """End the worker processes of a loader, even if a traceback still refers to it."""
-        _end_workers(self._iterator)
+        _end_workers(self._iterator, self._loader, self._given)
         self._iterator = iter(())
 
 
@@ -54,11 +56,12 @@ def take(loader: Iterable[Any], count: int, name: str = "the loader") -> list[An
     Raises:
         InvalidInputError: if the loader has none.
     """
-    iterator = iter(with_own_workers(loader))
+    own = with_own_workers(loader)
+    iterator = iter(own)
     try:
         batches = list(islice(iterator, count))
     finally:
-        _end_workers(iterator)
+        _end_workers(iterator, own, loader)
     if not batches:
         raise _empty(name)
     return batches
@@ -83,16 +86,34 @@ def with_own_workers(loader: Iterable[Any]) -> Iterable[Any]:
     """Return a loader with persistent workers of its own, if it has any.
 
     Persistent workers have random number generators that cannot be restored. So the user's workers
-    are not used, and the sweep starts others that end with it.
+    are not used, and the sweep starts others that end with it. The same holds for an iterator that
+    a subclass keeps for all epochs: what is drawn from it does not come back.
     """
-    if isinstance(loader, DataLoader) and loader.persistent_workers:
-        own = copy.copy(loader)
-        own._iterator = None
-        if hasattr(own, "base_dataloader"):  # Accelerate's loader, around the one with the workers
-            own.base_dataloader = with_own_workers(own.base_dataloader)
-        return own
-    return loader
+    if not isinstance(loader, DataLoader):
+        return loader
+    kept = _kept_iterators(loader)
+    if not (loader.persistent_workers or kept):
+        return loader
+    own = copy.copy(loader)
+    own._iterator = None
+    for name in kept:
+        vars(own)[name] = DataLoader.__iter__(own)
+    if hasattr(own, "base_dataloader"):  # Accelerate's loader, around the one with the workers
+        own.base_dataloader = with_own_workers(own.base_dataloader)
+    return own
 
 
-def _end_workers(iterator: Iterator[Any]) -> None:
-    getattr(iterator, "_shutdown_workers", lambda: None)()
+def _kept_iterators(loader: Any) -> dict[str, Any]:
+    """Return the iterators in the attributes of a loader, apart from that of torch itself."""
+    return {
+        name: value
+        for name, value in getattr(loader, "__dict__", {}).items()
+        if isinstance(value, _BaseDataLoaderIter) and name != "_iterator"
+    }
+
+
+def _end_workers(iterator: Iterator[Any], own: Iterable[Any], given: Iterable[Any]) -> None:
+    """End the worker processes of an iterator, and of those that a loader made for it keeps."""
+    kept = {} if own is given else _kept_iterators(own)
+    for each in (iterator, *kept.values()):
+        getattr(each, "_shutdown_workers", lambda: None)()

@@ -1,9 +1,11 @@
 """Loaders: generators, samplers, worker processes, and the data that must not be copied."""
 
 import contextlib
+import functools
+import gc
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -119,6 +121,33 @@ class Subclass(DataLoader):
         return iter([batches[place] for place in self.order])
 
 
+class Repeating:
+    """Draws from a batch sampler for ever."""
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            yield from self.sampler
+
+
+class Infinite(DataLoader):
+    """Keeps one iterator and its workers for all epochs, as the loader of YOLOv5 does."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        object.__setattr__(self, "batch_sampler", Repeating(self.batch_sampler))
+        self.iterator = super().__iter__()
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler.sampler)
+
+    def __iter__(self) -> Any:
+        for _ in range(len(self)):
+            yield next(self.iterator)
+
+
 class Options(dict):  # type: ignore[type-arg]
     """A loader whose optional attributes raise another exception than AttributeError."""
 
@@ -163,6 +192,10 @@ LOADERS = {
     "order in a deque": lambda: Reordering(deque(range(24))),
     "order in an array": lambda: Reordering(np.arange(24)),
     "order of a subclass": Subclass,
+    "kept iterator": lambda: Infinite(dataset(), 4, shuffle=True),
+    "kept iterator with a generator": lambda: Infinite(
+        dataset(), 4, shuffle=True, generator=generator(1)
+    ),
     "a list": lambda: [(torch.ones(4, 3), torch.zeros(4, 1))] * 6,
 }
 
@@ -282,20 +315,32 @@ class Failing(Dataset):
         return torch.ones(3), torch.zeros(1)
 
 
-@pytest.mark.parametrize("persistent", [False, True])
-def test_no_worker_process_is_left(persistent: bool) -> None:
+WITH_WORKERS: dict[str, Callable[..., Any]] = {
+    "new workers": DataLoader,
+    "persistent workers": functools.partial(DataLoader, persistent_workers=True),
+    "kept iterator": Infinite,
+    "kept iterator of persistent workers": functools.partial(Infinite, persistent_workers=True),
+}
+
+
+@pytest.mark.parametrize("kind", WITH_WORKERS)
+def test_no_worker_process_is_left(kind: str) -> None:
+    others = workers()
+    loader = WITH_WORKERS[kind](dataset(), 4, num_workers=2)
     before = workers()
-    loader = DataLoader(dataset(), 4, num_workers=2, persistent_workers=persistent)
     sweep(loader, val_loader=loader)
-    assert workers() <= before
+    assert workers() == before
+    del loader
+    gc.collect()
+    assert workers() <= others
 
 
 @pytest.mark.parametrize("at", [0, 9], ids=["in the first batch", "in the third batch"])
-@pytest.mark.parametrize("persistent", [False, True])
-def test_no_worker_process_is_left_when_the_loader_raises(persistent: bool, at: int) -> None:
+@pytest.mark.parametrize("kind", WITH_WORKERS)
+def test_no_worker_process_is_left_when_the_loader_raises(kind: str, at: int) -> None:
     """Even while the traceback, which holds on to the frames, is alive."""
+    loader = WITH_WORKERS[kind](Failing(at), 4, num_workers=2)
     before = workers()
-    loader = DataLoader(Failing(at), 4, num_workers=2, persistent_workers=persistent)
     with pytest.raises(ValueError, match="broken item") as info:
         sweep(loader)
     assert workers() <= before
@@ -303,9 +348,10 @@ def test_no_worker_process_is_left_when_the_loader_raises(persistent: bool, at: 
 
 
 @pytest.mark.parametrize("at", [0, 9], ids=["in the first batch", "in the third batch"])
-def test_no_worker_process_is_left_when_the_validation_loader_raises(at: int) -> None:
+@pytest.mark.parametrize("kind", ["persistent workers", "kept iterator"])
+def test_no_worker_process_is_left_when_the_validation_loader_raises(kind: str, at: int) -> None:
+    loader = WITH_WORKERS[kind](Failing(at), 4, num_workers=2)
     before = workers()
-    loader = DataLoader(Failing(at), 4, num_workers=2, persistent_workers=True)
     with pytest.raises(ValueError, match="broken item") as info:
         sweep(LOADERS["a list"](), val_loader=loader, val_batches=6)
     assert workers() <= before
@@ -323,12 +369,13 @@ class Drawing(Dataset):
 
 
 @pytest.mark.parametrize("as_validation", [False, True])
-def test_persistent_workers_of_the_user_are_not_drawn_from(as_validation: bool) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in WITH_WORKERS if kind != "new workers"])
+def test_persistent_workers_of_the_user_are_not_drawn_from(kind: str, as_validation: bool) -> None:
     """The same processes, in the same state: mid-epoch, and for the epochs to come."""
     epochs, others = [], workers()
     for with_test in (True, False):
         torch.manual_seed(0)
-        loader = DataLoader(Drawing(), 2, num_workers=1, persistent_workers=True)
+        loader = WITH_WORKERS[kind](Drawing(), 2, num_workers=1)
         batches = iter(loader)
         first, own = next(batches), workers() - others
         assert len(own) == 1
@@ -338,8 +385,26 @@ def test_persistent_workers_of_the_user_are_not_drawn_from(as_validation: bool) 
             sweep(loader)
         assert workers() - others == own
         epochs.append(bits([first, *batches, list(loader)]))
-        loader._iterator._shutdown_workers()
+        getattr(loader, "iterator", loader._iterator)._shutdown_workers()
     assert epochs[0] == epochs[1]
+
+
+def test_every_trial_begins_at_the_same_batch_of_a_loader_that_keeps_its_iterator() -> None:
+    model, first = nn.Linear(3, 1), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def training_step(_: nn.Module, batch: Any) -> Tensor:
+        if not optimizer.state:
+            first.append(bits(batch[0]))
+        return (model.weight - 1).square().mean()
+
+    loader = LOADERS["kept iterator"]()
+    next(iter(loader))
+    LRFinder(model, optimizer, training_step=training_step).recommend(
+        loader, budget=120, progress=False
+    )
+    assert len(first) > 2
+    assert first == first[:1] * len(first)
 
 
 def test_a_stream_of_data_is_read_by_workers_of_the_sweep() -> None:
