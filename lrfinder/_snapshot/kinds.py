@@ -19,7 +19,7 @@ from torch.utils.data import Sampler
 from lrfinder._errors import InvalidInputError
 from lrfinder._snapshot import rng
 from lrfinder._snapshot.containers import Restore, capture_dict, capture_items
-from lrfinder._snapshot.tensors import capture_flags, has_values
+from lrfinder._snapshot.tensors import capture_flags, has_values, hooks_of
 
 # Values that cannot change: frequent, and there is nothing to capture.
 IMMUTABLE = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -76,7 +76,7 @@ def _(tensor: Tensor, state: CapturedState) -> Iterable[Any]:
     if not _is_leaf(tensor):  # part of a graph that a step built; only its values can be kept
         return inner
     state.structure.append(capture_flags(tensor))
-    return (tensor.grad, vars(tensor), *inner)
+    return (tensor.grad, vars(tensor), *inner, *hooks_of(tensor))
 
 
 def _is_leaf(tensor: Tensor) -> bool:

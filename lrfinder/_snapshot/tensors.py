@@ -7,7 +7,7 @@ quantized), and memory that several tensors share is copied once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -91,6 +91,12 @@ def capture_flags(tensor: Tensor) -> Restore:
             torch.autograd.graph.increment_version(tensor)
 
     return restore
+
+
+def hooks_of(tensor: Tensor) -> Iterator[Any]:
+    """Return the functions that autograd calls with the gradient of a tensor."""
+    for name in _HOOKS:
+        yield from (getattr(tensor, name, None) or {}).values()
 
 
 def capture_values(tensor: Tensor) -> Restore:

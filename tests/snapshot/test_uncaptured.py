@@ -272,6 +272,22 @@ def test_an_accountant_behind_a_hook_of_the_optimizer_is_warned_of() -> None:
         snapshot.warn_of_uncaptured()
 
 
+@pytest.mark.parametrize("register", ["register_hook", "register_post_accumulate_grad_hook"])
+def test_what_a_hook_of_a_parameter_uses_is_warned_of(register: str) -> None:
+    """As when each parameter is updated during the backward pass."""
+    model = nn.Linear(3, 1)
+    optimizers = {model.weight: torch.optim.SGD([model.weight])}
+
+    def hook(_: Tensor) -> None:
+        optimizers[model.weight].step()
+
+    getattr(model.weight, register)(hook)
+    with Snapshot(model) as snapshot, pytest.warns(LRFinderWarning, match="a hook uses optimizers"):
+        snapshot.warn_of_uncaptured()
+    with Snapshot(model, *optimizers.values()) as snapshot:
+        snapshot.warn_of_uncaptured()
+
+
 @pytest.mark.filterwarnings("ignore:Secure RNG", "ignore:Using a non-full backward")
 @pytest.mark.filterwarnings("ignore:Full backward hook")
 def test_the_accountant_of_opacus_is_warned_of_and_restored_if_named() -> None:
