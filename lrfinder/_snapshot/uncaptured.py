@@ -76,7 +76,9 @@ def _uses(name: str, thing: Any, used: frozenset[str]) -> Iterator[_Use]:
         given = (*zip(names, arguments, strict=False), *thing.keywords.items())
         yield from ((argument, value, _names(function)) for argument, value in given)
     elif not isinstance(thing, (Tensor, np.ndarray, type)):
-        yield from ((f"{name}[{key!r}]", item, used) for key, item in items(thing).items())
+        for key, item in items(thing).items():
+            shown = repr(key) if isinstance(key, (str, int)) else type(key).__name__
+            yield f"{name}[{shown}]", item, used
         yield from _attributes_used(name, thing, used)
 
 

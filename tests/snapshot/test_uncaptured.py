@@ -129,6 +129,17 @@ def in_a_container() -> Any:
     return lambda model, batch: loss_of(model, batch) + state["critics"][0](batch[:1, :1]).mean()
 
 
+def under_parameters() -> Any:
+    optimizers = {p: torch.optim.SGD([p], lr=0.1) for p in MODEL.parameters()}
+
+    def step(model: nn.Module, batch: Any) -> Tensor:
+        for optimizer in optimizers.values():
+            optimizer.step()
+        return loss_of(model, batch)
+
+    return step
+
+
 def in_a_namespace() -> Any:
     state = SimpleNamespace(
         optimizer=torch.optim.SGD(nn.Linear(1, 1).parameters()), unused=Metric()
@@ -172,6 +183,10 @@ STATEFUL: dict[str, tuple[Callable[[], Any], list[str]]] = {
         ["ema (AveragedModel)"],
     ),
     "container": (in_a_container, ["state['critics'][0] (Linear)"]),
+    "under parameters": (
+        under_parameters,
+        ["optimizers[Parameter] (SGD)" for _ in MODEL.parameters()],
+    ),
     "namespace": (in_a_namespace, ["state.optimizer (SGD)"]),
     "frozen but written to": (frozen_but_written_to, ["average (Linear)"]),
 }

@@ -294,6 +294,7 @@ def fused(model, make):
     return list(optimizers.values())
 
 
+@pytest.mark.filterwarnings("ignore:a hook uses")
 def test_a_hook_in_another_thread_is_known_by_the_parameters_it_steps(model, batches):
     """On an accelerator, torch calls hooks in backward in a thread of its own."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -306,6 +307,7 @@ def test_a_hook_in_another_thread_is_known_by_the_parameters_it_steps(model, bat
             LRFinder(model, optimizer, nn.CrossEntropyLoss()).range_test(batches, progress=False)
 
 
+@pytest.mark.filterwarnings("ignore:a hook uses")
 @pytest.mark.parametrize("settings", [{}, {"scaler": torch.amp.GradScaler("cpu")}])
 def test_optimizers_that_step_inside_backward_are_refused_before_they_do(model, batches, settings):
     swept, *others = fused(model, torch.optim.Adam)
@@ -318,6 +320,7 @@ def test_optimizers_that_step_inside_backward_are_refused_before_they_do(model, 
     assert not any(other.state for other in others)
 
 
+@pytest.mark.filterwarnings("ignore:a hook uses")
 def test_an_optimizer_with_a_closure_beside_those_inside_backward_is_refused(model, batches):
     fused(model, torch.optim.SGD)
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
