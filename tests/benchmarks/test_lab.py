@@ -12,6 +12,7 @@ from tests.benchmarks.helpers import LINE
 from tests.benchmarks.suggestions import lab
 from tests.benchmarks.suggestions.grid import compute
 from tests.benchmarks.suggestions.lab import Job, Recording, grid, is_complete, record
+from tests.benchmarks.suggestions.played import recommended
 from tests.benchmarks.suggestions.simulator import Played, Simulation, play
 from tests.benchmarks.suggestions.task import Problem, Task, endless, set_lr
 
@@ -152,6 +153,18 @@ def test_a_search_is_judged_by_the_truth_of_every_length(recorded, tmp_path):
     assert math.isfinite(rate)
     assert math.isfinite(other)
     assert "onecycle 4x, checkpoint" in played.table()
+
+
+def test_the_search_of_the_library_answers_to_the_recording_as_to_the_training(recorded):
+    """The oracle is `LRFinder.recommend` on the task that was recorded."""
+    problem = LINE.problem(0)
+    finder = LRFinder(problem.model, problem.optimizer, problem.criterion)
+    found = finder.recommend(problem.train_loader, total_steps=200, progress=False)
+    simulation = Simulation(recorded, "SGD", total_steps=200)
+    lr, max_lr = recommended(simulation)
+    assert lr == pytest.approx(found.lr, rel=0.2)  # the recorded rates are a grid
+    assert max_lr / lr == pytest.approx(found.max_lr / found.lr, rel=1e-6)
+    assert simulation.steps <= 300
 
 
 def test_the_spread_is_over_tasks_with_two_answers():

@@ -149,7 +149,13 @@ class Played:
 
 
 def play(
-    search: Search, lab: Path, folder: Path, names: Sequence[str], *, told: bool = True
+    search: Search,
+    lab: Path,
+    folder: Path,
+    names: Sequence[str],
+    *,
+    told: bool = True,
+    seeds: Sequence[int] | None = None,
 ) -> Played:
     """Play a search against every recording of some tasks and judge what it says.
 
@@ -159,12 +165,15 @@ def play(
         folder: where the truth is, in its subfolder `truth`.
         names: of tasks.
         told: whether it is told the length of training.
+        seeds: of the recordings; None for all.
 
     Raises:
         InvalidInputError: there is no complete recording of any of the tasks.
     """
     played = Played({})
-    for name, _, recording in recordings(lab, names):
+    for name, seed, recording in recordings(lab, names):
+        if seeds is not None and seed not in seeds:
+            continue
         task = TASKS[name]
         for length in task.lengths:
             total = length * task.steps if told else None
