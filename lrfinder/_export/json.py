@@ -113,8 +113,14 @@ def write_whole(path: str | PathLike[str], text: str) -> None:
 
 def _is_stream(path: Path) -> bool:
     """Return whether a path is something that can be written to but not replaced."""
-    is_device = path.absolute().parts[1:2] in (("dev",), ("proc",))
-    return is_device or (path.exists() and not path.is_file())
+    # These lead to the file that the output is redirected to.
+    is_descriptor = path.absolute().parts[1:3] in (
+        ("dev", "fd"),
+        ("dev", "stdout"),
+        ("dev", "stderr"),
+        ("proc", "self"),
+    )
+    return is_descriptor or (path.exists() and not path.is_file())
 
 
 def _umask() -> int:

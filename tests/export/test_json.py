@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from hypothesis import given
@@ -238,6 +239,14 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path, result):
     os.close(reader)
     assert json.loads(written)["lr"] == list(result.lr)
     assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="has no /dev/shm")
+def test_a_file_in_shared_memory_is_replaced(result):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        for _ in range(2):
+            result.save(f"{directory}/result.json")
+        assert same(RangeTestResult.load(f"{directory}/result.json"), result)
 
 
 def test_an_error_names_the_file_that_was_asked_for(tmp_path, result):
