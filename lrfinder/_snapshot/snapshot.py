@@ -41,7 +41,7 @@ from lrfinder._snapshot.uncaptured import find_uncaptured
 # What refers to more objects of any class holds more than the state of a training.
 _MOST_CAPTURED = 1000
 # A longer array of numbers is not the order of the data, but the data.
-_LONGEST_ORDER = 10_000_000
+_LONGEST_ORDER = 1_000_000
 # The standard library keeps nothing of its own in these.
 _OF_USERS = (SimpleNamespace, Namespace, UserDict, UserList)
 _CONTAINERS = frozenset({list, dict, set, deque, OrderedDict, defaultdict, Counter})
@@ -68,8 +68,9 @@ def preserve_state(*objects: Any, snapshot: Where = "memory") -> AbstractContext
     Args:
         *objects: modules, optimizers, gradient scalers, schedulers, loaders, samplers, generators,
             objects with `state_dict` and `load_state_dict`, any other object that has attributes
-            or slots, and lists and tuples of these: everything reached from them is captured. Of a
-            dict, only tensors, modules, optimizers, numbers and containers of these are.
+            or slots, and lists and tuples of these: everything reached from them is captured. Of
+            what is in a dict, only tensors, modules, optimizers, numbers and containers of these
+            are captured.
         snapshot: `"memory"` keeps the copies in host memory; `"disk"` in a temporary file that is
             deleted in any case; a `pathlib.Path` names the directory of that file.
 
@@ -189,11 +190,13 @@ class Snapshot:
         elif isinstance(thing, (Optimizer, LRScheduler)):
             self._visit(thing)
             for kept in _objects_in(thing):  # such as the projectors of GaLore
-                self._visit_objects(kept)
+                if not _is_trainer(kept):
+                    self._visit_objects(kept)
         elif isinstance(thing, (list, tuple, deque)):
             self._visit(thing)
+            self._visit_generators(thing)
             for kept in _objects_in(thing):
-                self._visit_attributes(kept)
+                self._visit_all_objects(kept)
         elif is_known(thing):  # a dict may be that of an object that refers to half the program
             self._visit(thing)
         elif all(callable(attribute(thing, f"{do}state_dict")) for do in ("", "load_")):
@@ -201,7 +204,8 @@ class Snapshot:
         elif isinstance(thing, Dataset):
             self._visit_generators(thing)
         elif _has_attributes(thing):
-            self._visit_attributes(thing)
+            self._visit_generators(thing)
+            self._visit_all_objects(thing)
         else:
             raise InvalidInputError(
                 "preserve takes modules, optimizers, objects with state_dict and load_state_dict, "
@@ -249,16 +253,18 @@ class Snapshot:
     def _visit_state_dict(self, thing: Any) -> None:
         """Capture an object by its `state_dict`: tensors in place, a copy of everything else."""
         state = thing.state_dict()
-        self._visit(state)
+        unknown = self._visit(state)
+        # A copy of a method would belong to a copy of its object.
+        methods = {id(each): each for each in unknown if isinstance(each, MethodType)}
         tensors = {key: seen for key, seen in self._seen.items() if isinstance(seen, Tensor)}
-        saved = copy.deepcopy(state, dict(tensors))
+        same: dict[int, Any] = methods | tensors
+        saved = copy.deepcopy(state, dict(same))
         self._state.state_dicts.append(
-            lambda: thing.load_state_dict(copy.deepcopy(saved, dict(tensors)))
+            lambda: thing.load_state_dict(copy.deepcopy(saved, dict(same)))
         )
 
-    def _visit_attributes(self, root: Any) -> None:
+    def _visit_all_objects(self, root: Any) -> None:
         """Capture an object of any class, or raise if it refers to too many others."""
-        self._visit_generators(root)
         if not self._visit_objects(root):
             raise InvalidInputError(
                 f"{type(root).__name__} in preserve refers to more than {_MOST_CAPTURED} other "
@@ -266,10 +272,10 @@ class Snapshot:
             )
 
     def _visit_objects(self, root: Any) -> bool:
-        """Capture what an object of any class holds, and the objects in it, the nearest first.
+        """Capture what an object of any class holds, and the objects in it.
 
         Returns:
-            whether that were not too many.
+            False if there were too many, of which the nearest are captured.
         """
         pending, captured = deque([root]), 0
         while pending and captured <= _MOST_CAPTURED:
@@ -316,8 +322,8 @@ class Snapshot:
 
 
 def _may_be_an_order(value: Any) -> bool:
-    """Return whether a loader may keep the order of its data in an object, or a count."""
-    if isinstance(value, np.ndarray):
+    """Return whether a loader may keep the order of its data in an object."""
+    if type(value) is np.ndarray:
         is_index = value.dtype.kind in "iu" and value.dtype.itemsize >= 4
         return is_index and value.ndim == 1 and len(value) <= _LONGEST_ORDER
     return type(value) in _CONTAINERS  # iterating over an object of another class may do anything
@@ -335,13 +341,20 @@ def _objects_in(root: Any) -> Iterator[Any]:
             continue
         seen[id(thing)] = thing
         if isinstance(thing, (Optimizer, LRScheduler)):
-            pending.append(vars(thing))
+            own = vars(thing).items()  # what hooks belong to is not its own
+            pending.append({name: kept for name, kept in own if not name.endswith("_hooks")})
         elif isinstance(thing, dict):
             pending.extend(thing.values())
         elif isinstance(thing, (list, tuple, deque)):
             pending.extend(thing)
         elif not is_known(thing):
             yield thing
+
+
+def _is_trainer(thing: Any) -> bool:
+    """Return whether an object refers to a whole training, which is no state of an optimizer."""
+    parts = (nn.Module, Optimizer, DataLoader)
+    return any(isinstance(value, parts) for value in attributes(thing).values())
 
 
 def _has_attributes(thing: Any) -> bool:

@@ -104,7 +104,10 @@ class Reordering:
         for start in range(0, len(self.order), 4):
             self.seen["batches"] += 1
             batch = [float(index) for index in list(self.order)[start : start + 4]]
-            yield torch.tensor(batch).outer(torch.ones(3)), torch.full((4, 1), len(self.seen))
+            yield (
+                torch.tensor(batch).outer(torch.ones(3)),
+                torch.full((4, 1), float(len(self.seen))),
+            )
 
 
 class Subclass(DataLoader):
@@ -318,15 +321,15 @@ class Failing(Dataset):
 WITH_WORKERS: dict[str, Callable[..., Any]] = {
     "new workers": DataLoader,
     "persistent workers": functools.partial(DataLoader, persistent_workers=True),
-    "kept iterator": Infinite,
-    "kept iterator of persistent workers": functools.partial(Infinite, persistent_workers=True),
+    "kept iterator": functools.partial(Infinite, persistent_workers=True),
 }
+SLOWLY_KEPT = pytest.param("kept iterator", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("kind", WITH_WORKERS)
+@pytest.mark.parametrize("kind", ["new workers", "persistent workers", SLOWLY_KEPT])
 def test_no_worker_process_is_left(kind: str) -> None:
     others = workers()
-    loader = WITH_WORKERS[kind](dataset(), 4, num_workers=2)
+    loader = WITH_WORKERS[kind](dataset(), 4, num_workers=1)
     before = workers()
     sweep(loader, val_loader=loader)
     assert workers() == before
@@ -336,10 +339,10 @@ def test_no_worker_process_is_left(kind: str) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 9], ids=["in the first batch", "in the third batch"])
-@pytest.mark.parametrize("kind", WITH_WORKERS)
+@pytest.mark.parametrize("kind", ["new workers", "persistent workers", SLOWLY_KEPT])
 def test_no_worker_process_is_left_when_the_loader_raises(kind: str, at: int) -> None:
     """Even while the traceback, which holds on to the frames, is alive."""
-    loader = WITH_WORKERS[kind](Failing(at), 4, num_workers=2)
+    loader = WITH_WORKERS[kind](Failing(at), 4, num_workers=1)
     before = workers()
     with pytest.raises(ValueError, match="broken item") as info:
         sweep(loader)
@@ -348,9 +351,9 @@ def test_no_worker_process_is_left_when_the_loader_raises(kind: str, at: int) ->
 
 
 @pytest.mark.parametrize("at", [0, 9], ids=["in the first batch", "in the third batch"])
-@pytest.mark.parametrize("kind", ["persistent workers", "kept iterator"])
+@pytest.mark.parametrize("kind", ["persistent workers", SLOWLY_KEPT])
 def test_no_worker_process_is_left_when_the_validation_loader_raises(kind: str, at: int) -> None:
-    loader = WITH_WORKERS[kind](Failing(at), 4, num_workers=2)
+    loader = WITH_WORKERS[kind](Failing(at), 4, num_workers=1)
     before = workers()
     with pytest.raises(ValueError, match="broken item") as info:
         sweep(LOADERS["a list"](), val_loader=loader, val_batches=6)
@@ -369,7 +372,7 @@ class Drawing(Dataset):
 
 
 @pytest.mark.parametrize("as_validation", [False, True])
-@pytest.mark.parametrize("kind", [kind for kind in WITH_WORKERS if kind != "new workers"])
+@pytest.mark.parametrize("kind", ["persistent workers", SLOWLY_KEPT])
 def test_persistent_workers_of_the_user_are_not_drawn_from(kind: str, as_validation: bool) -> None:
     """The same processes, in the same state: mid-epoch, and for the epochs to come."""
     epochs, others = [], workers()

@@ -219,10 +219,30 @@ def test_objects_of_any_class_go_on_as_if_nothing_had_been(kind: type[Optimizer]
     assert bits(with_test.train(8)) == bits(without.train(8))
 
 
+def test_a_trainer_that_an_optimizer_refers_to_keeps_what_was_written() -> None:
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.trainer = SimpleNamespace(model=model, log=[])
+    owner = SimpleNamespace(log=[])
+    optimizer.register_step_post_hook(Hook(owner))
+    with preserve_state(optimizer):
+        optimizer.trainer.log.append(1)
+        owner.log.append(1)
+    assert optimizer.trainer.log == owner.log == [1]
+
+
+class Hook:
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+
+    def __call__(self, *_: Any) -> None:
+        return None
+
+
 def test_an_optimizer_may_refer_to_half_the_program() -> None:
     """Its nearest objects are restored, and nothing is refused."""
     optimizer = Averaging(nn.Linear(1, 1).parameters(), lr=0.1)
-    web: list[Any] = [SimpleNamespace() for _ in range(20_000)]
+    web: list[Any] = [SimpleNamespace() for _ in range(3000)]
     for node in web:
         node.others = web
     optimizer.trainer = SimpleNamespace(web=web)

@@ -388,6 +388,30 @@ def test_the_attributes_of_an_object_can_be_restored_without_the_objects_in_them
     assert average.inner.other == 1
 
 
+class WithMethod:
+    """Its state has a method of its own, as that of ignite's plateau scheduler."""
+
+    def __init__(self) -> None:
+        self.count, self.method = 0, self.add
+
+    def add(self) -> None:
+        self.count += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "method": self.method}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+def test_a_method_in_a_state_stays_that_of_its_object() -> None:
+    thing = WithMethod()
+    with preserve_state(thing):
+        thing.method()
+    thing.method()
+    assert thing.count == 1
+
+
 def test_an_object_that_refers_to_half_the_program_is_refused() -> None:
     average = Average()
     average.others = [Average() for _ in range(600)]
