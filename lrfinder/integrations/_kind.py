@@ -21,6 +21,5 @@ def check_kind(name: str, value: Any, kind: type | tuple[type, ...], advice: str
         package = expected.__module__.partition(".")[0]
         raise InvalidInputError(
             f"{name} must be of the class {expected.__name__} of {package}, got "
-            f"{type(value).__name__}; "
-            f"{advice}"
+            f"{type(value).__name__}; {advice}"
         )

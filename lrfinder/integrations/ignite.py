@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
@@ -31,8 +32,10 @@ from lrfinder.integrations._kind import check_kind
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
 try:
+    from ignite.base import Serializable
     from ignite.engine import Engine, Events
     from ignite.handlers import Checkpoint, EMAHandler
+    from ignite.handlers.param_scheduler import BaseParamScheduler
     from ignite.metrics import Metric
 except ImportError as error:
     raise missing_extra("ignite", "ignite") from error
@@ -58,10 +61,10 @@ def attach(
 
     The engine does its own updates. An engine that accumulates gradients runs as many iterations
     as it needs for one optimizer step. Its handlers run too: attach checkpoints and loggers after
-    the range test. Parameter schedulers, an `EMAHandler`, metrics, and other handlers with
-    `state_dict` and `load_state_dict` are restored. A handler that sets the learning rate of
-    `optimizer` has no effect, and one that terminates the engine ends a range test, but not
-    `recommend`, and not a range test with `start_lr=None` unless you pass `on_step`.
+    the range test. Parameter schedulers, an `EMAHandler`, metrics, and other handlers of ignite
+    with a state are restored; list handlers of your own in `preserve`. A handler that sets the
+    learning rate of `optimizer` has no effect, and one that terminates the engine ends a range
+    test, but not `recommend`, and not a range test with `start_lr=None` unless you pass `on_step`.
 
     Args:
         trainer: between two runs; its state is restored when the block ends.
@@ -70,7 +73,7 @@ def attach(
         output_transform: from the engine's output to the loss, a scalar tensor or a number, or to
             a dict that holds it as `loss`.
         preserve: list of further objects to restore: other optimizers, gradient scalers, and what
-            functions among the handlers change.
+            handlers of your own change.
         **settings: as for `LRFinder`. `criterion` or `training_step` computes the loss of a
             `val_loader`.
 
@@ -129,9 +132,8 @@ def attach(
 def _changed_by_handlers(trainer: Engine) -> list[Any]:
     """Return the state of the handlers of an engine.
 
-    Left out are handlers that can be in a state which only the start of a run makes: the engine
-    starts once for all sweeps and trials. Such are timers, and classes of the user's own without
-    `state_dict`.
+    Left out are handlers whose state only the start of a run makes, such as timers: the engine
+    starts once for all sweeps and trials. What a class of the user's own keeps, only they know.
     """
     handlers = (handler for each in trainer._event_handlers.values() for handler, *_ in each)
     owners = {id(owner): owner for owner in map(_owner, handlers)}
@@ -141,7 +143,7 @@ def _changed_by_handlers(trainer: Engine) -> list[Any]:
             states.append(vars(owner))
         elif isinstance(owner, (Engine, Checkpoint)):
             continue  # an evaluator; and which files there are
-        elif hasattr(type(owner), "state_dict") and hasattr(type(owner), "load_state_dict"):
+        elif isinstance(owner, (BaseParamScheduler, Serializable, LRScheduler)):
             states.append(owner)
     return states
 

@@ -210,7 +210,9 @@ def _check_scheduler(trainer: Trainer) -> None:
     """Raise `InvalidInputError` if a scheduler of the user's own would undo `set_lr`."""
     if trainer.lr_scheduler is None or trainer._created_lr_scheduler:
         return  # `train` creates another one
-    scheduler = overriding_scheduler(trainer.optimizer)
+    # Accelerate wraps the optimizer, and the scheduler is attached to the one inside.
+    optimizer = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+    scheduler = None if optimizer is None else overriding_scheduler(optimizer)
     if scheduler is not None:
         raise InvalidInputError(
             f"set_lr=True would have no effect, because the trainer's {type(scheduler).__name__} "

@@ -13,11 +13,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 pytest.importorskip("ignite")
 
+from ignite.base import Serializable
 from ignite.engine import Engine, Events, create_supervised_trainer
 from ignite.handlers import EarlyStopping, EMAHandler, LRScheduler, TerminateOnNan
 from ignite.handlers.param_scheduler import (
     LinearCyclicalScheduler,
     PiecewiseLinear,
+    ReduceLROnPlateauScheduler,
     create_lr_scheduler_with_warmup,
 )
 from ignite.metrics import RunningAverage
@@ -251,8 +253,8 @@ def measured(world):
     return lambda: vars(handler)["_value"]
 
 
-class Counter:
-    """A handler of the user that can be saved."""
+class Counter(Serializable):
+    """A handler that can be saved, as those of ignite."""
 
     def __init__(self):
         self.count = 0
@@ -300,6 +302,22 @@ def test_every_trial_begins_with_the_handlers_as_they_were():
         found = finder.recommend(loader(), budget=120, progress=False)
     assert counts.count(1) > len(found.trials)  # the sweep, and the trials that were not kept
     assert all(later in (1, count + 1) for count, later in pairwise(counts))
+
+
+def test_a_schedule_by_a_metric_still_sets_the_rate_afterwards():
+    world, evaluator = World(), Engine(lambda *_: None)
+    handler = ReduceLROnPlateauScheduler(
+        world.optimizer, metric_name="loss", patience=0, trainer=world.trainer
+    )
+    evaluator.add_event_handler(Events.COMPLETED, handler)
+    world.trainer.add_event_handler(Events.ITERATION_STARTED(every=10**6), handler)
+    with world.attach() as finder:
+        finder.range_test(loader(), **SWEEP)
+    evaluator.state.metrics["loss"] = 1.0
+    for _ in range(3):
+        evaluator.run([0])
+        evaluator.state.metrics["loss"] = 1.0
+    assert world.optimizer.param_groups[0]["lr"] < 0.01
 
 
 def test_a_method_of_the_engine_among_the_handlers_does_not_start_it_again():

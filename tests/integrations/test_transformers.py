@@ -444,6 +444,24 @@ def test_set_lr_reaches_an_optimizer_of_the_users_own(tmp_path):
     assert lrs[1] == pytest.approx(10 * lrs[0])
 
 
+def test_set_lr_with_a_scheduler_that_has_no_optimizer_yet_is_not_refused(tmp_path):
+    other = torch.optim.SGD(classifier().parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(other, lambda step: 1 / (step + 1))
+    trainer = make_trainer(tmp_path, optimizers=(None, scheduler))
+    with pytest.warns(LRFinderWarning, match="was not changed"):
+        range_test(trainer, set_lr=True, start_lr=1e-9, end_lr=1e-8, **SWEEP)
+
+
+def test_set_lr_refuses_a_scheduler_that_would_undo_it_also_after_a_training(tmp_path):
+    model = classifier()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (step + 1))
+    trainer = make_trainer(tmp_path, model, optimizers=(optimizer, scheduler), max_steps=1)
+    trainer.train()
+    with pytest.raises(InvalidInputError, match="trainer's LambdaLR"):
+        range_test(trainer, set_lr=True, progress=False)
+
+
 @pytest.mark.parametrize("function", [range_test, recommend])
 def test_set_lr_refuses_a_scheduler_that_would_undo_it(tmp_path, function):
     model = classifier()
