@@ -268,9 +268,10 @@ class ProcessGroupCommunicator:
             raise self._error or self._coordinator.lost_connection()
         if scalers_disagree:
             raise SweepError(
-                f"the gradient scaler skipped a step on {status.skipped:.0f} of "
-                f"{len(self._ranks)} ranks, but must skip it on all of them or on none; average "
-                "the gradients over the ranks, as DistributedDataParallel does"
+                f"the optimizer skipped a step on {status.skipped:.0f} of {len(self._ranks)} "
+                "ranks, but must skip it on all of them or on none; let update_step step in the "
+                "same calls everywhere, and average the gradients over the ranks, as "
+                "DistributedDataParallel does, so that gradient scalers agree"
             )
         if status.out_of_data:
             self._batches.end_after(self._steps_read + STEPS_AHEAD)

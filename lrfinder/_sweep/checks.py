@@ -123,9 +123,8 @@ def check_starts_again(train_loader: Any) -> None:
     package = type(train_loader).__module__.split(".")[0]
     if isinstance(train_loader, Iterator) and package in (*sys.stdlib_module_names, "torch"):
         raise InvalidInputError(
-            f"train_loader gives each batch only once, because it is a "
-            f"{type(train_loader).__name__}, but every trial needs the same ones; pass the loader "
-            "itself, which can be iterated again"
+            f"train_loader is a {type(train_loader).__name__}, which cannot start again, but every "
+            "trial needs the same batches; pass the loader itself"
         )
 
 

@@ -158,11 +158,12 @@ class _Sweep:
         if reason is None or reason in (StopReason.OUT_OF_DATA, StopReason.ALL_SKIPPED):
             # Those came from the step just taken: an older one may still ask to stop earlier.
             reason = self._take_in(self._reader.drain() if self._reader else []) or reason
-        if reason is StopReason.ALL_SKIPPED and not self._has_stepped:
+        if self._unfinished and not self._has_stepped:
             raise InvalidInputError(
                 f"update_step never called step() of {type(self._optimizer).__name__}, whose rate "
-                f"is swept, on {MOST_SKIPS_IN_A_ROW} batches; call it at least once for that many, "
-                "or pass training_step=f with f(model, batch) -> loss, and the range test steps"
+                f"is swept, on {len(self._unfinished)} batches; step it at least once in "
+                f"{MOST_SKIPS_IN_A_ROW} calls, or pass training_step=f with "
+                "f(model, batch) -> loss, and the range test steps"
             )
         self._record.stop_reason = reason or StopReason.COMPLETED
         self._communicator.end_sweep()
@@ -256,7 +257,9 @@ class _Sweep:
         return self._validation if step % self._val_every == 0 else None
 
     def _begin(self, output: StepOutput) -> Reader:
-        self._record.batch_size = self._communicator.total_batch_size(output.size)
+        # A call of `update_step` without a step may have one of several micro-batches.
+        size = None if output.skipped and output.lrs == [] else output.size
+        self._record.batch_size = self._communicator.total_batch_size(size)
         self._record.metrics = {name: [] for name in output.metrics}
         columns = ["loss"]
         if self._validation is not None:

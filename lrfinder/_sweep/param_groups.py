@@ -38,7 +38,6 @@ _ROUNDING = 1e-2
 # These compute each rate from the one at their own creation.
 _OVERRIDING = (
     LambdaLR,
-    SequentialLR,
     CyclicLR,
     OneCycleLR,
     CosineAnnealingWarmRestarts,
@@ -148,13 +147,20 @@ def overriding_scheduler(optimizer: Optimizer) -> LRScheduler | None:
         return None
     schedulers = [each for each in gc.get_objects() if issubclass(type(each), LRScheduler)]
     own = [each for each in schedulers if getattr(each, "optimizer", None) is optimizer]
-    return next((each for each in own if _ignores_rates(each)), None)
+    inner = [part for each in own if isinstance(each, SequentialLR) for part in each._schedulers]
+    alone = (each for each in own if not any(each is part for part in inner))
+    return next((each for each in alone if _ignores_rates(each)), None)
 
 
 def _ignores_rates(scheduler: LRScheduler) -> bool:
     if isinstance(scheduler, (ConstantLR, LinearLR)):
         factor = scheduler.factor if isinstance(scheduler, ConstantLR) else scheduler.start_factor
         return factor != 1 and scheduler.last_epoch < scheduler.total_iters
+    if isinstance(scheduler, SequentialLR):  # each one in it begins at the rates of its creation
+        begun = sum(milestone <= scheduler.last_epoch for milestone in scheduler._milestones)
+        return begun < len(scheduler._schedulers) - 1 or _ignores_rates(
+            scheduler._schedulers[begun]
+        )
     kind = type(scheduler)
     if kind in (*_OVERRIDING, *_MULTIPLYING):
         return kind in _OVERRIDING

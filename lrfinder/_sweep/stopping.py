@@ -20,7 +20,7 @@ _NOISE_STEPS = 10
 # Nor is a fall within the resolution of a float32 loss: 8 units in its last place.
 RESOLUTION = 2.0**-20
 # The scaler halves its scale at each skip: after 64 in a row no finite gradient can overflow,
-# whatever the scale was.
+# whatever the scale was. An `update_step` accumulates over fewer calls as a rule.
 MOST_SKIPS_IN_A_ROW = 64
 
 
@@ -47,7 +47,7 @@ class StopReason(str, Enum):
     NON_FINITE = "non-finite loss", "The loss became infinite or NaN."
     OUT_OF_DATA = "out of data", "The loader ended and cannot be started again."
     CALLBACK = "ended by on_step", "The on_step callback asked to stop."
-    ALL_SKIPPED = "every step skipped", "The gradient scaler skipped step after step."
+    ALL_SKIPPED = "every step skipped", "The optimizer skipped step after step."
 
 
 def check_diverge_th(diverge_th: float) -> None:

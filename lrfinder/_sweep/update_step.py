@@ -42,7 +42,7 @@ class UpdateStep:
     def __call__(self, batches: Iterator[Any]) -> StepOutput:
         """Call the function once; a call that does not step the optimizer counts as skipped.
 
-        A loss that is infinite or NaN does not: a gradient scaler would never step on it.
+        A call with an infinite or NaN loss does not: a gradient scaler would never step on it.
 
         Raises:
             InvalidInputError: if an optimizer is about to step that would not be restored.
@@ -60,8 +60,7 @@ class UpdateStep:
         lrs = used if used or self._is_seen_to_step else None
         loss = output.loss.detach()
         skipped = lrs == [] and math.isfinite(loss)
-        size = None if skipped else output.size  # it may be one of several micro-batches
-        return output._replace(loss=loss, size=size, skipped=skipped, lrs=lrs)
+        return output._replace(loss=loss, skipped=skipped, lrs=lrs)
 
     @property
     def _is_seen_to_step(self) -> bool:
@@ -167,7 +166,8 @@ def _check_restored(optimizer: Optimizer, *_: Any) -> None:
                 f"an optimizer, {type(optimizer).__name__}, steps before the gradients are "
                 "complete, as by a hook in backward; it would not be restored, and its rate is "
                 "not swept: remove the hook and pass one optimizer of all parameters, or pass the "
-                "others as preserve=[...] to let them train at their own rates"
+                "others as preserve=[...] to let them train at their own rates; if training_step "
+                "steps it, pass that function as update_step"
             )
 
 

@@ -49,7 +49,8 @@ _TO_GO_ON = {
     StopReason.OUT_OF_DATA: "pass a loader that can be iterated again",
     StopReason.CALLBACK: "let on_step end the sweep later",
     StopReason.ALL_SKIPPED: (
-        "check for inf or NaN in the gradients, or train in bfloat16 or float32"
+        "check for inf or NaN in the gradients, or train in bfloat16 or float32; an update_step "
+        f"must step at least once in {MOST_SKIPS_IN_A_ROW} calls"
     ),
 }
 # The curve begins flat if less than this share of its fall is done in its first decade.
@@ -183,8 +184,8 @@ class Descent(NamedTuple):
         advice = advise_to_go_on(self.curve) or "lower start_lr and end_lr, or raise num_iter"
         if not points and self.curve.stop_reason is StopReason.ALL_SKIPPED:
             return (
-                f"the gradient scaler skipped {MOST_SKIPS_IN_A_ROW} steps in a row at the first "
-                f"learning rate; {advice}"
+                f"the optimizer skipped {MOST_SKIPS_IN_A_ROW} steps in a row at the first learning "
+                f"rate; {advice}"
             )
         if finite == points < self.curve.steps:
             advice = 'lower val_every, or pass on="loss"'

@@ -204,7 +204,7 @@ def test_worker_processes_find_the_classes_of_the_file(command, write, tmp_path)
 def test_a_sweep_without_a_step_has_its_reason(command, task):
     outcome = command("run", f"{task}:overflows", *SHORT)
     assert outcome.status == 1
-    assert "0 steps. The gradient scaler skipped step after step." in outcome.out
+    assert "0 steps. The optimizer skipped step after step." in outcome.out
     assert "skipped 64 steps in a row" in outcome.err
 
 

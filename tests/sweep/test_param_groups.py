@@ -246,6 +246,16 @@ def lambda_lr(optimizer):
     return lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
 
 
+def warmed_up(optimizer):
+    rise = lr_scheduler.LinearLR(optimizer, 0.1, total_iters=3)
+    following = lr_scheduler.ExponentialLR(optimizer, 0.9)
+    scheduler = lr_scheduler.SequentialLR(optimizer, [rise, following], [3])
+    for _ in range(4):
+        optimizer.step()
+        scheduler.step()
+    return scheduler
+
+
 class DoublingLR(lr_scheduler.LRScheduler):
     """One of the user's own, from the rate at its creation."""
 
@@ -274,6 +284,7 @@ CHAINABLE = [
     lr_scheduler.ReduceLROnPlateau,
     lambda optimizer: lr_scheduler.LinearLR(optimizer, 1.0, 0.1),
     lambda optimizer: lr_scheduler.ChainedScheduler([lr_scheduler.StepLR(optimizer, 3)]),
+    warmed_up,
 ]
 
 

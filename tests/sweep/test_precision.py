@@ -85,7 +85,7 @@ def test_a_sweep_in_which_every_step_is_skipped_ends_with_a_reason(model, optimi
     result = finder.range_test(batches, progress=False)
     assert result.stop_reason is StopReason.ALL_SKIPPED
     assert len(result) == 0
-    reason = r"^the gradient scaler skipped 64 steps in a row at the first .*; check for inf or NaN"
+    reason = r"^the optimizer skipped 64 steps in a row at the first .*; check for inf or NaN"
     for ask in (finder.suggest, lambda: result.lrs_at(0.1), lambda: finder.recommend(batches)):
         with pytest.raises(NoSuggestionError, match=reason):
             ask()

@@ -227,6 +227,27 @@ def test_a_scheduler_that_steps_after_the_optimizer_does_no_harm(model, optimize
     assert used == list(result.lr)
 
 
+def test_a_step_that_never_steps_before_the_data_end_is_refused(model, optimizer, batches):
+    finder = LRFinder(model, optimizer, update_step=cross_entropy)
+    with pytest.raises(InvalidInputError, match=r"never called step\(\) of SGD.* on 3 batches"):
+        finder.range_test(iter(batches[:3]), progress=False)
+
+
+def test_validation_batches_are_cut_also_if_the_first_call_only_accumulates(
+    model, optimizer, batches
+):
+    (update, _), sizes = accumulating_update(optimizer, 2), []
+
+    def validate(model, batch):
+        sizes.append(len(batch[0]))
+        return cross_entropy(model, batch)
+
+    inputs, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    finder = LRFinder(model, optimizer, update_step=update, training_step=validate)
+    finder.range_test(batches, [(inputs, targets)], num_iter=4, progress=False)
+    assert set(sizes) == {len(batches[0][0])}
+
+
 def test_a_step_that_never_steps_is_refused(model, optimizer, batches):
     before = [p.detach().clone() for p in model.parameters()]
     finder = LRFinder(model, optimizer, update_step=cross_entropy)
