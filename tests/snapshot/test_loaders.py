@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import gc
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -323,23 +322,28 @@ WITH_WORKERS: dict[str, Callable[..., Any]] = {
     "persistent workers": functools.partial(DataLoader, persistent_workers=True),
     "kept iterator": functools.partial(Infinite, persistent_workers=True),
 }
-SLOWLY_KEPT = pytest.param("kept iterator", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("kind", ["new workers", "persistent workers", SLOWLY_KEPT])
+def end_workers(loader: Any) -> None:
+    """End the user's own workers; the garbage collector would wait for each of them."""
+    iterator = getattr(loader, "iterator", loader._iterator)
+    if iterator is not None:
+        iterator._shutdown_workers()
+
+
+@pytest.mark.parametrize("kind", WITH_WORKERS)
 def test_no_worker_process_is_left(kind: str) -> None:
     others = workers()
     loader = WITH_WORKERS[kind](dataset(), 4, num_workers=1)
     before = workers()
     sweep(loader, val_loader=loader)
     assert workers() == before
-    del loader
-    gc.collect()
+    end_workers(loader)
     assert workers() <= others
 
 
 @pytest.mark.parametrize("at", [0, 9], ids=["in the first batch", "in the third batch"])
-@pytest.mark.parametrize("kind", ["new workers", "persistent workers", SLOWLY_KEPT])
+@pytest.mark.parametrize("kind", WITH_WORKERS)
 def test_no_worker_process_is_left_when_the_loader_raises(kind: str, at: int) -> None:
     """Even while the traceback, which holds on to the frames, is alive."""
     loader = WITH_WORKERS[kind](Failing(at), 4, num_workers=1)
@@ -348,10 +352,11 @@ def test_no_worker_process_is_left_when_the_loader_raises(kind: str, at: int) ->
         sweep(loader)
     assert workers() <= before
     assert info.traceback
+    end_workers(loader)
 
 
 @pytest.mark.parametrize("at", [0, 9], ids=["in the first batch", "in the third batch"])
-@pytest.mark.parametrize("kind", ["persistent workers", SLOWLY_KEPT])
+@pytest.mark.parametrize("kind", ["persistent workers", "kept iterator"])
 def test_no_worker_process_is_left_when_the_validation_loader_raises(kind: str, at: int) -> None:
     loader = WITH_WORKERS[kind](Failing(at), 4, num_workers=1)
     before = workers()
@@ -359,6 +364,7 @@ def test_no_worker_process_is_left_when_the_validation_loader_raises(kind: str, 
         sweep(LOADERS["a list"](), val_loader=loader, val_batches=6)
     assert workers() <= before
     assert info.traceback
+    end_workers(loader)
 
 
 class Drawing(Dataset):
@@ -372,7 +378,7 @@ class Drawing(Dataset):
 
 
 @pytest.mark.parametrize("as_validation", [False, True])
-@pytest.mark.parametrize("kind", ["persistent workers", SLOWLY_KEPT])
+@pytest.mark.parametrize("kind", ["persistent workers", "kept iterator"])
 def test_persistent_workers_of_the_user_are_not_drawn_from(kind: str, as_validation: bool) -> None:
     """The same processes, in the same state: mid-epoch, and for the epochs to come."""
     epochs, others = [], workers()
@@ -388,7 +394,7 @@ def test_persistent_workers_of_the_user_are_not_drawn_from(kind: str, as_validat
             sweep(loader)
         assert workers() - others == own
         epochs.append(bits([first, *batches, list(loader)]))
-        getattr(loader, "iterator", loader._iterator)._shutdown_workers()
+        end_workers(loader)
     assert epochs[0] == epochs[1]
 
 
