@@ -19,12 +19,12 @@ _THIS_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _LIBRARIES = (sysconfig.get_path("stdlib") + os.sep, _THIS_PACKAGE, "<frozen")
 
 
-def attribute(thing: Any, name: str) -> Any:
-    """Return an attribute of an object of any class; None if it has none or reading it raises."""
+def attribute(thing: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute that one of the user's objects may have, whatever it raises if not."""
     try:
-        return getattr(thing, name, None)
+        return getattr(thing, name, default)
     except Exception:  # such as the KeyError of `__getattr__ = dict.__getitem__`
-        return None
+        return default
 
 
 def attributes(thing: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrfinder._snapshot.references import attribute
+
 
 def to_device(batch: Any, device: torch.device) -> Any:
     """Move the tensors in nested dicts, lists and tuples, and objects with `.to`, to a device."""
@@ -22,14 +24,6 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if callable(getattr(type(batch), "to", None)):
         return copy.copy(batch).to(device)  # many such objects move themselves in place
     return _map_parts(lambda part: to_device(part, device), batch)
-
-
-def attribute(thing: Any, name: str, default: Any = None) -> Any:
-    """Return an attribute that one of the user's objects may have, whatever it raises if not."""
-    try:
-        return getattr(thing, name, default)
-    except Exception:  # such as a KeyError of a dict whose items are attributes
-        return default
 
 
 def batch_size(batch: Any) -> int | None:

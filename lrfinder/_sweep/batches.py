@@ -30,7 +30,7 @@ class Batches(Iterator[Any]):
 
     def __init__(self, loader: Iterable[Any], cached: int | None = None) -> None:
         self._given = loader
-        self._loader = with_own_workers(loader) if cached is None else take(loader, cached)
+        self._loader = with_own_iterators(loader) if cached is None else take(loader, cached)
         self._iterator = iter(self._loader)
         self._begun = False
 
@@ -56,7 +56,7 @@ def take(loader: Iterable[Any], count: int, name: str = "the loader") -> list[An
     Raises:
         InvalidInputError: if the loader has none.
     """
-    own = with_own_workers(loader)
+    own = with_own_iterators(loader)
     iterator = iter(own)
     try:
         batches = list(islice(iterator, count))
@@ -82,8 +82,8 @@ def _empty(name: str = "the loader") -> InvalidInputError:
     )
 
 
-def with_own_workers(loader: Iterable[Any]) -> Iterable[Any]:
-    """Return a loader with persistent workers of its own, if it has any.
+def with_own_iterators(loader: Iterable[Any]) -> Iterable[Any]:
+    """Return a loader with persistent workers and kept iterators of its own, if it has any.
 
     Persistent workers have random number generators that cannot be restored. So the user's workers
     are not used, and the sweep starts others that end with it. The same holds for an iterator that
@@ -99,7 +99,7 @@ def with_own_workers(loader: Iterable[Any]) -> Iterable[Any]:
     for name in kept:
         vars(own)[name] = DataLoader.__iter__(own)
     if hasattr(own, "base_dataloader"):  # Accelerate's loader, around the one with the workers
-        own.base_dataloader = with_own_workers(own.base_dataloader)
+        own.base_dataloader = with_own_iterators(own.base_dataloader)
     return own
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from lrfinder._errors import InvalidInputError
-from lrfinder._sweep.batch import attribute, batch_size, to_device
+from lrfinder._snapshot.references import attribute
+from lrfinder._sweep.batch import batch_size, to_device
 
 Criterion = Callable[..., Any]
 TrainingStep = Callable[[Any, Any], Any]

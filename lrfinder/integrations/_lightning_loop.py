@@ -22,7 +22,7 @@ from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._snapshot.snapshot import preserve_state
 from lrfinder._snapshot.storage import Where
-from lrfinder._sweep.batches import with_own_workers
+from lrfinder._sweep.batches import with_own_iterators
 from lrfinder._sweep.checks import whole_number
 from lrfinder.integrations._updates import Update, Updates, mean, run_update, scalars
 
@@ -212,7 +212,7 @@ class _Epochs:
     def portions(self, combined: Any) -> Iterator[list[_MicroBatch]]:
         """Yield the batches of an epoch until it is over, as many at a time as a step takes."""
         loader = copy.copy(combined)  # the trainer has begun to iterate its own
-        loader.flattened = [with_own_workers(part) for part in combined.flattened]
+        loader.flattened = [with_own_iterators(part) for part in combined.flattened]
         portion: list[_MicroBatch] = []
         for index, (batch, *_) in enumerate(loader):
             is_last = index + 1 == self._trainer.num_training_batches

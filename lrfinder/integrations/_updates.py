@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lrfinder._errors import InvalidInputError
 from lrfinder._sweep.batch import total_size
-from lrfinder._sweep.batches import count_batches, with_own_workers
+from lrfinder._sweep.batches import count_batches, with_own_iterators
 from lrfinder._sweep.param_groups import learning_rates, set_learning_rates
 
 # More micro-batches than any training accumulates, and than any gradient scaler skips in a row.
@@ -86,7 +86,7 @@ def endless(start: Callable[[], Iterable[T]]) -> Iterator[T]:
 
 
 def _one_by_one(loader: Iterable[Any]) -> Iterator[list[Any]]:
-    return ([batch] for batch in with_own_workers(loader))
+    return ([batch] for batch in with_own_iterators(loader))
 
 
 def run_update(
