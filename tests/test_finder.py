@@ -175,7 +175,10 @@ def test_an_iterator_cannot_give_every_trial_the_same_batches(
 ):
     loader, before = iterate(batches), bits()
     finder = LRFinder(model, optimizer, nn.MSELoss())
-    with pytest.raises(InvalidInputError, match=r"train_loader gives each .*; pass the loader its"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"train_loader is a .* which cannot start again, .*; pass the loader its",
+    ):
         finder.recommend(loader, progress=False)
     assert bits() == before
 

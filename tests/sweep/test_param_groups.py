@@ -3,6 +3,7 @@
 import copy
 import gc
 import itertools
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -250,9 +251,11 @@ def warmed_up(optimizer):
     rise = lr_scheduler.LinearLR(optimizer, 0.1, total_iters=3)
     following = lr_scheduler.ExponentialLR(optimizer, 0.9)
     scheduler = lr_scheduler.SequentialLR(optimizer, [rise, following], [3])
-    for _ in range(4):
-        optimizer.step()
-        scheduler.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # older versions of torch warn of what they do themselves
+        for _ in range(4):
+            optimizer.step()
+            scheduler.step()
     return scheduler
 
 
