@@ -140,7 +140,6 @@ class _Sweep:
         self._settings = runner.settings
         self._taken = 0
         self._unfinished: list[StepOutput] = []  # of micro-batches that `update_step` accumulates
-        self._has_stepped = False
         self._record = Record()
 
     def run(self) -> Record:
@@ -158,7 +157,7 @@ class _Sweep:
         if reason is None or reason in (StopReason.OUT_OF_DATA, StopReason.ALL_SKIPPED):
             # Those came from the step just taken: an older one may still ask to stop earlier.
             reason = self._take_in(self._reader.drain() if self._reader else []) or reason
-        if self._unfinished and not self._has_stepped:
+        if self._unfinished and not self._taken:
             raise InvalidInputError(
                 f"update_step never called step() of {type(self._optimizer).__name__}, whose rate "
                 f"is swept, on {len(self._unfinished)} batches; step it at least once in "
@@ -201,7 +200,7 @@ class _Sweep:
 
     def _completed(self, output: StepOutput) -> StepOutput:
         """Return the mean over the micro-batches of a step that `update_step` accumulates."""
-        if output.lrs == [] and output.skipped:
+        if output.only_accumulated:
             self._unfinished.append(output.copied())
         elif self._unfinished:
             output = mean_output([*self._unfinished, output])._replace(lrs=output.lrs)
@@ -212,7 +211,6 @@ class _Sweep:
         """Raise if the optimizer did not use the rates that were set."""
         if output.lrs == []:
             return
-        self._has_stepped = True
         is_due = self._taken < _FIRST_CHECKS or self._taken % _CHECK_EVERY == 0
         self._taken += 1
         if is_due:
@@ -257,8 +255,7 @@ class _Sweep:
         return self._validation if step % self._val_every == 0 else None
 
     def _begin(self, output: StepOutput) -> Reader:
-        # A call of `update_step` without a step may have one of several micro-batches.
-        size = None if output.skipped and output.lrs == [] else output.size
+        size = None if output.only_accumulated else output.size  # of one of several micro-batches
         self._record.batch_size = self._communicator.total_batch_size(size)
         self._record.metrics = {name: [] for name in output.metrics}
         columns = ["loss"]

@@ -41,6 +41,11 @@ class StepOutput(NamedTuple):
     skipped: bool = False
     lrs: list[float] | None = None
 
+    @property
+    def only_accumulated(self) -> bool:
+        """Whether it is of a call of `update_step` that did not step the optimizer."""
+        return self.skipped and self.lrs == []
+
     def copied(self) -> StepOutput:
         """Return it in memory of its own: a replayed graph or a step may write to the old again."""
         metrics = {
