@@ -10,14 +10,25 @@ from torch.optim import Optimizer
 
 from lrfinder._distributed.rank import is_rank_zero
 from lrfinder._errors import InvalidInputError, NoSuggestionError, warn
+from lrfinder._result import RangeTestResult
 from lrfinder._sweep.grid import END_LR, START_LR, group_grid
 from lrfinder._sweep.open_range import resolve_range
+from lrfinder.suggestion import Suggestion
 
 
 def warn_unchanged(reason: NoSuggestionError) -> None:
     """Warn, on the main process, that there is no rate to write."""
     if is_rank_zero():
         warn(f"the learning rate was not changed, because none was found: {reason}")
+
+
+def suggest_or_warn(result: RangeTestResult) -> Suggestion | None:
+    """Return what a curve suggests; if that is nothing, warn that the rate stays."""
+    try:
+        return result.suggest()
+    except NoSuggestionError as reason:
+        warn_unchanged(reason)
+        return None
 
 
 def check_one_factor(

@@ -40,7 +40,7 @@ from lrfinder.integrations._lightning_loop import (
     replaced,
     silent,
 )
-from lrfinder.integrations._set_lr import warn_unchanged
+from lrfinder.integrations._set_lr import suggest_or_warn, warn_unchanged
 from lrfinder.integrations._updates import Updates
 from lrfinder.suggestion import Suggestion
 
@@ -209,11 +209,8 @@ def range_test(
     result: RangeTestResult = _run_alone(
         trainer, _range_test, module, train_dataloaders, datamodule, options
     )
-    if set_lr:
-        try:
-            _write_lr(module, name, result.suggest(), data)
-        except NoSuggestionError as reason:
-            warn_unchanged(reason)
+    if set_lr and (suggestion := suggest_or_warn(result)) is not None:
+        _write_lr(module, name, suggestion, data)
     return result
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from lrfinder._errors import NoSuggestionError, missing_extra
+from lrfinder._errors import missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
@@ -24,7 +24,7 @@ from lrfinder._sweep.batches import count_batches
 from lrfinder._sweep.checks import check_preserve, reject_keywords
 from lrfinder._sweep.param_groups import group_ratios, learning_rates, set_starting_rates
 from lrfinder.integrations._kind import check_kind
-from lrfinder.integrations._set_lr import check_one_factor, warn_unchanged
+from lrfinder.integrations._set_lr import check_one_factor, suggest_or_warn
 from lrfinder.suggestion import Suggestion
 
 try:
@@ -77,11 +77,8 @@ def range_test(
     with _finder(net, X, y, options, preserve, snapshot, set_lr=set_lr) as opened:
         tested, finder, loader = opened
         result = finder.range_test(loader, **options)
-    if set_lr:
-        try:
-            _set_lr(net, tested, result.suggest())
-        except NoSuggestionError as reason:
-            warn_unchanged(reason)
+    if set_lr and (suggestion := suggest_or_warn(result)) is not None:
+        _set_lr(net, tested, suggestion)
     return result
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lrfinder._errors import InvalidInputError, NoSuggestionError, missing_extra
+from lrfinder._errors import InvalidInputError, missing_extra
 from lrfinder._finder import LRFinder
 from lrfinder._recommend.recommendation import Recommendation
 from lrfinder._result import RangeTestResult
@@ -34,7 +34,7 @@ from lrfinder._sweep.param_groups import (
     set_starting_rates,
 )
 from lrfinder.integrations._kind import check_kind
-from lrfinder.integrations._set_lr import check_one_factor, warn_unchanged
+from lrfinder.integrations._set_lr import check_one_factor, suggest_or_warn
 from lrfinder.integrations._updates import endless
 from lrfinder.suggestion import Suggestion
 
@@ -88,11 +88,8 @@ def range_test(
     """
     with _finder(trainer, options, preserve, snapshot, set_lr=set_lr) as (finder, loader):
         result = finder.range_test(loader, **options)
-    if set_lr:
-        try:
-            _set_lr(trainer, finder.optimizer, result.suggest())
-        except NoSuggestionError as reason:
-            warn_unchanged(reason)
+    if set_lr and (suggestion := suggest_or_warn(result)) is not None:
+        _set_lr(trainer, finder.optimizer, suggestion)
     return result
 
 
