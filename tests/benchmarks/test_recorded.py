@@ -8,9 +8,8 @@ import numpy as np
 from lrfinder import Confidence, NoSuggestionError, RangeTestResult, StopReason
 from lrfinder._recommend.length import LengthLaw
 from lrfinder._recommend.search import Search
-from lrfinder._sweep.loop import Record
 from tests.benchmarks.suggestions.lab import SWEEP_RANGE, recordings
-from tests.benchmarks.suggestions.played import recommended
+from tests.benchmarks.suggestions.played import recommended, train_in
 from tests.benchmarks.suggestions.simulator import Simulation
 from tests.benchmarks.suggestions.tasks import DEVELOPMENT
 
@@ -73,15 +72,8 @@ def test_recommend_refuses_what_no_trial_learns():
 
 
 def searched(recording, start_lr):
-    simulation = Simulation(recording)
-
-    def train(lr, steps, stop, *, validate):
-        return Record(
-            simulation.train(lr, steps, stop=lambda losses: stop.update(losses[-1]) is not None)
-        )
-
     search = Search(
-        train,
+        train_in(Simulation(recording)),
         recording.sweeps[50][:20].tolist(),
         budget=250,
         lr_range=SWEEP_RANGE,

@@ -14,6 +14,7 @@ from lrfinder import NoSuggestionError, RangeTestResult, StopReason
 from lrfinder._finder import DIVERGE_TH, SMOOTH_F
 from lrfinder._recommend.length import length_law
 from lrfinder._recommend.recommendation import recommend, sweep_steps
+from lrfinder._recommend.search import Train
 from lrfinder._recommend.trial import TrialStop
 from lrfinder._sweep.loop import Record
 from lrfinder._sweep.stopping import DivergenceStop
@@ -28,15 +29,11 @@ _BUDGET = 300
 def recommended(simulation: Simulation) -> Rates:
     """Return what `LRFinder.recommend` answers to the recorded losses; None for a refusal."""
     result = _swept(simulation)
-
-    def train(lr: float, steps: int, stop: TrialStop, *, validate: bool) -> Record:
-        return Record(simulation.train(lr, steps, stop=lambda losses: _ends(stop, losses)))
-
     named = type(simulation.optimizer.partition(",")[0].partition(" ")[0], (), {})
     try:
         found = recommend(
             result,
-            train,
+            train_in(simulation),
             budget=_BUDGET - len(result),
             lr_range=SWEEP_RANGE,
             total_steps=simulation.total_steps,
@@ -47,6 +44,18 @@ def recommended(simulation: Simulation) -> Rates:
     except NoSuggestionError:
         return None
     return found.lr, found.max_lr
+
+
+def train_in(simulation: Simulation) -> Train:
+    """Return what trains for a `Search`: the recorded losses, up to where a trial is stopped."""
+
+    def train(lr: float, steps: int, stop: TrialStop, *, validate: bool) -> Record:
+        losses = simulation.train(
+            lr, steps, stop=lambda losses: stop.update(losses[-1]) is not None
+        )
+        return Record(losses)
+
+    return train
 
 
 def _swept(simulation: Simulation) -> RangeTestResult:
@@ -66,10 +75,6 @@ def _swept(simulation: Simulation) -> RangeTestResult:
         reason or StopReason.COMPLETED,
         group_lrs=(rates,),
     )
-
-
-def _ends(stop: TrialStop, losses: list[float]) -> bool:
-    return stop.update(losses[-1]) is not None
 
 
 def main() -> None:
